@@ -1,1 +1,21 @@
-//! moorline
+//! moorline keeps a browser page moored to its real-time gateway.
+//!
+//! Everything here is pure and runs anywhere, except `web`, the only place that knows a browser. `Client` takes `Input`s
+//! with the time and answers with `Output`s; a driver performs them. See ARCHITECTURE.md.
+
+pub mod backoff;
+pub mod client;
+pub mod config;
+pub mod error;
+pub mod heartbeat;
+mod journal;
+pub mod outbox;
+pub mod protocol;
+pub mod session;
+pub mod time;
+#[cfg(target_arch = "wasm32")]
+mod web;
+pub mod wire;
+
+pub use client::{Client, Input, Output, Signal, Status};
+pub use config::{Config, Options};

@@ -1,0 +1,886 @@
+//! The connection state machine: the only writer of `State`, and the one place that decides to reconnect.
+//!
+//! It performs nothing. Inputs go in with the time; outputs are polled until `Output::Timeout`. It names no concrete
+//! protocol and knows no browser.
+
+use crate::backoff::Chance;
+use crate::config::Config;
+use crate::error::{ApiMisuse, Cause, Fault};
+use crate::heartbeat::{Heartbeat, Verdict};
+use crate::journal::{Fact, Journal};
+use crate::outbox::{Delivery, Outbox, Settled};
+use crate::protocol::{Context, Effect, Event, Inbound, Protocol, RouteRow};
+use crate::session::{Restored, Snapshot, Stored};
+use crate::time::{Instant, Timer, TimerTable};
+use crate::wire::{CloseCode, Disposition, FrameId, Route, SocketId, View};
+use std::collections::VecDeque;
+
+/// Everything that can happen. Any input is legal at any time.
+pub enum Input<'a> {
+    Connect,
+    Disconnect { code: CloseCode, reason: String },
+    Send { bytes: u32, delivery: Delivery, ttl_ms: Option<f64> },
+    /// The page's own word on the session; `None` forgets it.
+    Session(Option<Snapshot>),
+    /// The line is to end for good: what waits is rejected.
+    Dispose,
+    /// The storage has answered.
+    Restored(Result<Option<Stored>, Fault>),
+    /// The url provider has answered: with a token or without, or it failed.
+    Resolved { ticket: u32, answer: Result<Option<String>, ()> },
+    Opened { socket: SocketId },
+    Received { socket: SocketId, route: Route, frame: FrameId, view: &'a dyn View },
+    /// Something came that is no frame.
+    Garbled { socket: SocketId, fault: Fault },
+    /// A socket took `count` of the messages that were offered, and holds so many bytes unsent.
+    HandedOver { socket: SocketId, count: u32, buffered: f64 },
+    /// So many bytes are still held by the socket.
+    Buffered { socket: SocketId, buffered: f64 },
+    Closed { socket: SocketId, code: CloseCode, reason: String, clean: bool, buffered: f64 },
+    /// The storage refused a write.
+    StorageDenied,
+    Signal(Signal),
+    Timeout,
+}
+
+/// What the surroundings say. None of it is a verdict on the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Online,
+    Offline,
+    Visible,
+    /// The page came back out of the back/forward cache: its socket did not survive.
+    Restored,
+    Resumed,
+}
+
+/// Everything we want done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Read the storage.
+    Restore,
+    /// Ask the url provider.
+    Resolve { ticket: u32 },
+    /// Dial the URL that was resolved.
+    Open { socket: SocketId },
+    /// A control frame.
+    Transmit { socket: SocketId, text: String },
+    /// Hand over queued messages until `count` are taken, one is refused, or the browser holds `limit` bytes.
+    HandOver { socket: SocketId, from: u32, count: u32, limit: f64 },
+    Close { socket: SocketId, code: CloseCode, reason: String },
+    /// Save the session, or remove it.
+    Persist(Option<Snapshot>),
+    Settle(Settled),
+    /// Ids before this one are settled for good.
+    Release { before: u32 },
+    Event(Event),
+    /// Nothing more to do until then.
+    Timeout(Option<Instant>),
+}
+
+/// What the page sees of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Idle,
+    Connecting,
+    Connected,
+    Reconnecting,
+    Closed,
+}
+
+enum State {
+    Idle,
+    Restoring,
+    Resolving { ticket: u32 },
+    Opening { socket: SocketId },
+    Handshaking { socket: SocketId },
+    Ready { socket: SocketId },
+    Waiting,
+    Closed,
+}
+
+/// Counters for `stats()`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    pub sockets: u32,
+    pub connections: u32,
+    pub received: f64,
+    /// How often the server sent what it should not.
+    pub misbehaved: f64,
+    pub rtt_ms: Option<f64>,
+}
+
+struct Probing {
+    since: Instant,
+    /// Handed over before the question: its answer proves them.
+    covers: u32,
+}
+
+/// Above so many bytes held by the browser the queue waits.
+const HIGH_WATER: f64 = 1_048_576.0;
+/// How often to look at what the browser still holds.
+const DRAIN_MS: u64 = 50;
+/// A browser that has been unable to write a single byte for so long has a dead path.
+const STALL_MS: u64 = 10_000;
+/// How long a socket that was told to close may take to say so.
+const LEAVE_MS: u64 = 3000;
+/// Coming online or becoming visible tries within this time; jittered, for a whole office comes online at once.
+const HURRY_MS: f64 = 500.0;
+/// The registry's words for 1012: "a randomized delay of 5 - 30 seconds".
+const LATER_LEAST_MS: u64 = 5000;
+const LATER_SPREAD_MS: f64 = 25_000.0;
+/// Frames held back until the handshake ends; one more, and they are delivered at once.
+const HELD_FRAMES: usize = 256;
+/// The longest advice that is obeyed.
+const ADVICE_MOST_MS: f64 = 86_400_000.0;
+
+pub struct Client {
+    config: Config,
+    protocol: Box<dyn Protocol>,
+    control_routes: u32,
+    state: State,
+    outbox: Outbox,
+    heartbeat: Heartbeat,
+    chance: Chance,
+    timers: TimerTable,
+    outputs: VecDeque<Output>,
+    effects: Vec<Effect>,
+    held: Vec<Event>,
+    journal: Journal,
+    counters: Counters,
+    /// Failures in a row; forgiven after a stable connection.
+    failures: u32,
+    tickets: u32,
+    restored: bool,
+    advice: Option<(f64, f64)>,
+    probing: Option<Probing>,
+    /// A socket that was told to close, while the fate of what it took is open.
+    leaving: Option<SocketId>,
+    buffered: f64,
+    stalled_since: Instant,
+    released: u32,
+    /// The browser's hint, not a verdict: it only names the cause of what happens anyway.
+    offline: bool,
+}
+
+impl Client {
+    pub fn new(config: Config, protocol: Box<dyn Protocol>, seed: u64) -> Self {
+        Self {
+            control_routes: protocol.control_routes(),
+            outbox: Outbox::new(config.limits),
+            heartbeat: Heartbeat::new(config.heartbeat),
+            config,
+            protocol,
+            state: State::Idle,
+            chance: Chance::new(seed),
+            timers: TimerTable::default(),
+            outputs: VecDeque::new(),
+            effects: Vec::new(),
+            held: Vec::new(),
+            journal: Journal::default(),
+            counters: Counters::default(),
+            failures: 0,
+            tickets: 0,
+            restored: false,
+            advice: None,
+            probing: None,
+            leaving: None,
+            buffered: 0.0,
+            stalled_since: Instant::default(),
+            released: 0,
+            offline: false,
+        }
+    }
+
+    /// Takes an input. Only a caller's mistake is an error, and changes nothing.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), ApiMisuse> {
+        match input {
+            Input::Connect => self.connect(now),
+            Input::Disconnect { code, reason } => self.disconnect(now, code, reason)?,
+            Input::Send { bytes, delivery, ttl_ms } => {
+                let expires = ttl_ms.map(|ttl| now.after(ttl as u64));
+                let connected = matches!(self.state, State::Ready { .. });
+                self.outbox.push(bytes, delivery, expires, connected)?;
+                self.flush();
+            }
+            Input::Session(snapshot) => self.protocol.restore(snapshot),
+            Input::Dispose => self.dispose(now),
+            Input::Restored(found) => self.restored(now, found),
+            Input::Resolved { ticket, answer } => self.resolved(now, ticket, answer),
+            Input::Opened { socket } => self.opened(now, socket),
+            Input::Received { socket, route, frame, view } => {
+                if self.is_open(socket) {
+                    self.heard();
+                    let inbound = Inbound { route, frame, view };
+                    self.ask(now, |protocol, cx| protocol.received(cx, inbound));
+                }
+            }
+            Input::Garbled { socket, fault } => {
+                if self.is_open(socket) {
+                    self.heard();
+                    self.tell(Event::Fault { fault, count: 0 });
+                }
+            }
+            Input::HandedOver { socket, count, buffered } => {
+                if self.is_open(socket) {
+                    self.outbox.handed_over(count);
+                    self.watch_buffer(now, buffered);
+                    if count > 0 && buffered < HIGH_WATER {
+                        self.flush();
+                    }
+                }
+            }
+            Input::Buffered { socket, buffered } => {
+                if self.is_open(socket) {
+                    self.watch_buffer(now, buffered);
+                } else if self.leaving == Some(socket) {
+                    self.buffered = buffered;
+                }
+            }
+            Input::Closed { socket, code, reason, clean, buffered } => {
+                self.closed(now, socket, code, reason, clean, buffered);
+            }
+            Input::StorageDenied => self.tell(Event::Fault { fault: Fault::StorageDenied, count: 0 }),
+            Input::Signal(signal) => self.signal(now, signal),
+            Input::Timeout => self.timeouts(now),
+        }
+        self.tell_fates();
+        self.arm_expiry();
+        Ok(())
+    }
+
+    /// The next thing to do. Ends with `Output::Timeout`; call it until then after every input.
+    pub fn poll_output(&mut self) -> Output {
+        self.outputs
+            .pop_front()
+            .unwrap_or_else(|| Output::Timeout(self.timers.next()))
+    }
+
+    /// The hot path: whether a frame may go to the page at once, because no part of the core wants to see it. Counts it
+    /// as a sign of life. `false` says nothing but "ask `handle`".
+    pub fn admit(&mut self, socket: SocketId, route: Route) -> bool {
+        let plain = route.0 > self.control_routes
+            && self.outputs.is_empty()
+            && matches!(self.state, State::Ready { socket: current } if current == socket);
+        if plain {
+            self.heard();
+        }
+        plain
+    }
+
+    pub fn routes(&self) -> Vec<RouteRow> {
+        self.protocol.routes()
+    }
+
+    pub fn subprotocols(&self) -> &'static [&'static str] {
+        self.protocol.subprotocols()
+    }
+
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::Idle => Status::Idle,
+            State::Closed => Status::Closed,
+            State::Ready { .. } => Status::Connected,
+            State::Waiting => Status::Reconnecting,
+            State::Restoring | State::Resolving { .. } | State::Opening { .. } | State::Handshaking { .. } => {
+                if self.failures == 0 && self.counters.connections == 0 {
+                    Status::Connecting
+                } else {
+                    Status::Reconnecting
+                }
+            }
+        }
+    }
+
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Messages that wait, and their bytes.
+    pub const fn queue(&self) -> (u32, f64) {
+        (self.outbox.waiting(), self.outbox.waiting_bytes())
+    }
+
+    /// Failures in a row.
+    pub const fn attempts(&self) -> u32 {
+        self.failures
+    }
+
+    /// When the next attempt starts, while waiting for it.
+    pub fn next_attempt(&self) -> Option<Instant> {
+        self.timers.get(Timer::Retry)
+    }
+
+    /// Whether a frame that was handed in has not come out again.
+    pub fn holds_frames(&self) -> bool {
+        !self.held.is_empty() || !self.outputs.is_empty()
+    }
+
+    /// The causal log, oldest first.
+    pub fn explain(&self) -> Vec<String> {
+        self.journal.lines().collect()
+    }
+
+    /// Changes how often and how fast to try again, from the next failure on.
+    pub fn set_retry(&mut self, base_ms: f64, max_ms: f64, max_attempts: f64) {
+        self.config.backoff.base_ms = base_ms;
+        self.config.backoff.max_ms = max_ms;
+        self.config.max_attempts = max_attempts;
+    }
+
+    // What the page asks.
+
+    fn connect(&mut self, now: Instant) {
+        match self.state {
+            State::Idle | State::Closed => {
+                self.failures = 0;
+                self.journal.note(now, Fact::ConnectAsked);
+                self.settle_leaving(now, self.buffered, false);
+                if self.restored {
+                    self.attempt(now);
+                } else {
+                    self.state = State::Restoring;
+                    self.timers.set(Timer::Attempt, now.after(self.config.connect_timeout_ms));
+                    self.outputs.push_back(Output::Restore);
+                }
+            }
+            State::Waiting => {
+                self.journal.note(now, Fact::ConnectAsked);
+                self.attempt(now);
+            }
+            State::Restoring
+            | State::Resolving { .. }
+            | State::Opening { .. }
+            | State::Handshaking { .. }
+            | State::Ready { .. } => {}
+        }
+    }
+
+    fn disconnect(&mut self, now: Instant, code: CloseCode, reason: String) -> Result<(), ApiMisuse> {
+        if !code.is_sendable() {
+            return Err(ApiMisuse::CloseCode { code: code.0 });
+        }
+        if reason.len() > 123 {
+            return Err(ApiMisuse::CloseReason);
+        }
+        if matches!(self.state, State::Idle | State::Closed) {
+            return Ok(());
+        }
+        self.journal.note(now, Fact::DisconnectAsked);
+        if let Some(socket) = self.socket() {
+            self.outputs.push_back(Output::Close { socket, code, reason: reason.clone() });
+            self.leaving = Some(socket);
+        }
+        // Our own code says nothing about the server's will.
+        self.leave_socket(now, CloseCode::NORMAL);
+        self.state = State::Closed;
+        if self.leaving.is_some() {
+            self.timers.set(Timer::Leave, now.after(LEAVE_MS));
+        }
+        self.journal.note(now, Fact::Ended { code: code.0, cause: Cause::Closed });
+        self.tell(Event::Disconnected {
+            code,
+            reason,
+            clean: true,
+            will_reconnect: false,
+            cause: Cause::Closed,
+        });
+        Ok(())
+    }
+
+    fn dispose(&mut self, now: Instant) {
+        // Legal in every state: the code and the empty reason are sendable.
+        let _ = self.disconnect(now, CloseCode::NORMAL, String::new());
+        self.settle_leaving(now, self.buffered, false);
+        self.outbox.clear();
+        self.timers = TimerTable::default();
+        self.state = State::Closed;
+    }
+
+    // One attempt, step by step.
+
+    fn attempt(&mut self, now: Instant) {
+        self.timers.stop(Timer::Retry);
+        self.tickets = self.tickets.wrapping_add(1);
+        self.state = State::Resolving { ticket: self.tickets };
+        self.timers.set(Timer::Attempt, now.after(self.config.connect_timeout_ms));
+        self.journal.note(now, Fact::Dialling { attempt: self.failures });
+        self.outputs.push_back(Output::Resolve { ticket: self.tickets });
+    }
+
+    fn restored(&mut self, now: Instant, found: Result<Option<Stored>, Fault>) {
+        if self.restored {
+            return;
+        }
+        self.restored = true;
+        match found {
+            Ok(None) => {}
+            Ok(Some(stored)) => match stored.judge(self.config.max_age_ms) {
+                Restored::Nothing => {}
+                Restored::Usable(snapshot) => self.protocol.restore(Some(snapshot)),
+                Restored::Expired => self.outputs.push_back(Output::Persist(None)),
+                Restored::Foreign => {
+                    self.tell(Event::Fault { fault: Fault::StorageCorrupt, count: 0 });
+                }
+            },
+            Err(fault) => self.tell(Event::Fault { fault, count: 0 }),
+        }
+        if let State::Restoring = self.state {
+            self.attempt(now);
+        }
+    }
+
+    fn resolved(&mut self, now: Instant, ticket: u32, answer: Result<Option<String>, ()>) {
+        if !matches!(self.state, State::Resolving { ticket: current } if current == ticket) {
+            return;
+        }
+        match answer {
+            Ok(token) => {
+                if let Some(token) = token {
+                    let client_id = self.protocol.save().and_then(|session| session.client_id);
+                    self.protocol.restore(Some(Snapshot { token, client_id }));
+                }
+                self.counters.sockets = self.counters.sockets.wrapping_add(1);
+                let socket = SocketId(self.counters.sockets);
+                self.state = State::Opening { socket };
+                self.heartbeat.restart();
+                self.buffered = 0.0;
+                self.outputs.push_back(Output::Open { socket });
+            }
+            Err(()) => {
+                self.journal.note(now, Fact::UrlProviderFailed);
+                self.tell(Event::Fault { fault: Fault::UrlProvider, count: 0 });
+                self.decide(now, CloseCode::ABNORMAL, Disposition::Retry(Cause::UrlProvider), None);
+            }
+        }
+    }
+
+    fn opened(&mut self, now: Instant, socket: SocketId) {
+        if !matches!(self.state, State::Opening { socket: current } if current == socket) {
+            return;
+        }
+        self.state = State::Handshaking { socket };
+        self.journal.note(now, Fact::Opened);
+        self.ask(now, |protocol, cx| protocol.opened(cx));
+    }
+
+    fn ready(&mut self, now: Instant, recovered: bool) {
+        let State::Handshaking { socket } = self.state else {
+            return;
+        };
+        self.state = State::Ready { socket };
+        self.counters.connections = self.counters.connections.wrapping_add(1);
+        self.timers.stop(Timer::Attempt);
+        self.timers.set(Timer::Stable, now.after(self.config.stable_ms));
+        self.advice = None;
+        self.journal.note(now, Fact::Ready { recovered });
+        if self.heartbeat.can_probe() {
+            self.probe(now);
+        } else {
+            self.arm_beat(now);
+        }
+        self.flush();
+        self.tell(Event::Connected { attempt: self.failures, recovered });
+        self.release_held();
+    }
+
+    fn closed(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        code: CloseCode,
+        reason: String,
+        clean: bool,
+        buffered: f64,
+    ) {
+        if self.leaving == Some(socket) {
+            self.settle_leaving(now, buffered, clean);
+        } else if self.socket() == Some(socket) {
+            self.buffered = buffered;
+            self.lost(now, code, reason, clean, None);
+        }
+    }
+
+    /// The current socket is of no use any more, whatever the browser thinks of it.
+    fn abandon(&mut self, now: Instant, cause: Cause) {
+        if let Some(socket) = self.socket() {
+            self.outputs.push_back(Output::Close {
+                socket,
+                code: CloseCode::GIVEN_UP,
+                reason: cause.name().into(),
+            });
+        }
+        self.lost(now, CloseCode::ABNORMAL, String::new(), false, Some(cause));
+    }
+
+    /// A socket, or an attempt without one, has ended.
+    fn lost(&mut self, now: Instant, code: CloseCode, reason: String, clean: bool, cause: Option<Cause>) {
+        let had_socket = self.socket().is_some();
+        let own = self.leave_socket(now, code);
+        self.outbox.socket_lost(now, self.buffered, clean);
+        self.tell_fates();
+        let disposition = match cause {
+            Some(cause) => Disposition::Retry(cause),
+            None => self.disposition(code, own),
+        };
+        let told = had_socket.then_some((reason, clean));
+        self.decide(now, code, disposition, told);
+    }
+
+    /// Whether to reconnect, and when: here and nowhere else.
+    fn decide(&mut self, now: Instant, code: CloseCode, disposition: Disposition, socket: Option<(String, bool)>) {
+        self.timers.stop(Timer::Attempt);
+        let cause = match disposition.cause() {
+            Cause::Transport if self.offline => Cause::Offline,
+            cause => cause,
+        };
+        let fatal = matches!(disposition, Disposition::Fatal(_));
+        let exhausted = f64::from(self.failures) >= self.config.max_attempts;
+        if let Some((reason, clean)) = socket {
+            self.journal.note(now, Fact::Ended { code: code.0, cause });
+            self.tell(Event::Disconnected {
+                code,
+                reason,
+                clean,
+                will_reconnect: !fatal && !exhausted,
+                cause,
+            });
+        }
+        if fatal || exhausted {
+            self.state = State::Closed;
+            self.journal.note(now, Fact::GaveUp { attempts: self.failures });
+            self.tell(Event::Failed {
+                cause: if fatal { cause } else { Cause::AttemptsExhausted },
+                code,
+                attempts: self.failures,
+            });
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let advice = self.advice.take();
+        let delay_ms = match (advice, disposition) {
+            (Some((after, spread)), _) => (after as u64).saturating_add(self.chance.below(spread)),
+            (None, Disposition::RetryLater(_)) => LATER_LEAST_MS + self.chance.below(LATER_SPREAD_MS),
+            // The browser took the socket, the path is as good as ever: nothing to wait for.
+            (None, _) if cause == Cause::Lifecycle => 0,
+            (None, _) => self.config.backoff.delay_ms(self.failures, &mut self.chance),
+        };
+        self.state = State::Waiting;
+        self.timers.set(Timer::Retry, now.after(delay_ms));
+        let attempt = self.failures;
+        self.journal.note(now, Fact::Waiting { attempt, delay_ms, advised: advice.is_some() });
+        if self.outbox.waiting() > 0 {
+            self.journal.note(now, Fact::Unsent { count: self.outbox.waiting() });
+        }
+        self.tell(Event::Reconnecting { attempt, delay_ms, cause });
+    }
+
+    fn disposition(&self, code: CloseCode, own: Option<Disposition>) -> Disposition {
+        let table = own.unwrap_or_else(|| code.disposition());
+        match self.config.close_policy.iter().find(|(given, _)| *given == code) {
+            Some((_, false)) => Disposition::Fatal(match table {
+                Disposition::Fatal(cause) => cause,
+                Disposition::Retry(_) | Disposition::RetryLater(_) => Cause::CloseCode,
+            }),
+            Some((_, true)) if matches!(table, Disposition::Fatal(_)) => Disposition::Retry(table.cause()),
+            Some((_, true)) | None => table,
+        }
+    }
+
+    /// Everything that belonged to the current socket ends with it.
+    fn leave_socket(&mut self, now: Instant, code: CloseCode) -> Option<Disposition> {
+        for timer in [
+            Timer::Attempt,
+            Timer::Protocol,
+            Timer::Retry,
+            Timer::Stable,
+            Timer::Beat,
+            Timer::Probe,
+            Timer::Drain,
+        ] {
+            self.timers.stop(timer);
+        }
+        self.probing = None;
+        self.release_held();
+        self.ask(now, |protocol, cx| protocol.disconnected(cx, code))
+    }
+
+    fn settle_leaving(&mut self, now: Instant, buffered: f64, clean: bool) {
+        if self.leaving.take().is_some() {
+            self.timers.stop(Timer::Leave);
+            self.outbox.socket_lost(now, buffered, clean);
+        }
+    }
+
+    // What time and the surroundings bring.
+
+    fn timeouts(&mut self, now: Instant) {
+        while let Some((timer, due)) = self.timers.take_due(now) {
+            match timer {
+                Timer::Attempt => match self.state {
+                    State::Restoring => self.restored(now, Err(Fault::StorageDenied)),
+                    State::Resolving { .. } => {
+                        self.decide(now, CloseCode::ABNORMAL, Disposition::Retry(Cause::HandshakeTimeout), None);
+                    }
+                    State::Opening { .. } | State::Handshaking { .. } => {
+                        self.abandon(now, Cause::HandshakeTimeout);
+                    }
+                    State::Idle | State::Ready { .. } | State::Waiting | State::Closed => {}
+                },
+                Timer::Protocol => {
+                    self.ask(now, |protocol, cx| protocol.timeout(cx));
+                }
+                Timer::Retry => self.attempt(now),
+                Timer::Stable => {
+                    self.failures = 0;
+                    self.journal.note(now, Fact::Stable);
+                }
+                Timer::Beat => {
+                    let verdict = self.heartbeat.beat(now, due);
+                    self.act_on(now, verdict);
+                }
+                Timer::Probe => {
+                    let verdict = self.heartbeat.answer_due(now, due);
+                    self.act_on(now, verdict);
+                }
+                // The driver has fed `Buffered` before this timeout.
+                Timer::Drain => {
+                    if self.buffered > 0.0 {
+                        if now.since(self.stalled_since) >= STALL_MS {
+                            self.abandon(now, Cause::Heartbeat);
+                        } else {
+                            self.timers.set(Timer::Drain, now.after(DRAIN_MS));
+                        }
+                    }
+                    self.flush();
+                }
+                Timer::Expiry => self.outbox.expire(now),
+                Timer::Leave => self.settle_leaving(now, self.buffered, false),
+            }
+        }
+    }
+
+    fn act_on(&mut self, now: Instant, verdict: Verdict) {
+        match verdict {
+            Verdict::Alive => self.arm_beat(now),
+            Verdict::Probe => self.probe(now),
+            Verdict::Dead => self.abandon(now, Cause::Heartbeat),
+        }
+    }
+
+    fn signal(&mut self, now: Instant, signal: Signal) {
+        let name = match signal {
+            Signal::Offline => "the browser is offline",
+            Signal::Online => "the browser is online",
+            Signal::Visible => "the page is visible",
+            Signal::Restored => "the page is back from the cache",
+            Signal::Resumed => "the page was resumed",
+        };
+        self.offline = signal == Signal::Offline;
+        match self.state {
+            State::Waiting if !self.offline => {
+                let soon = now.after(self.chance.below(HURRY_MS));
+                if self.timers.get(Timer::Retry).is_some_and(|at| at > soon) && self.advice.is_none() {
+                    self.timers.set(Timer::Retry, soon);
+                    self.journal.note(now, Fact::Hurried { signal: name });
+                }
+            }
+            State::Opening { .. } | State::Handshaking { .. } | State::Ready { .. }
+                if signal == Signal::Restored =>
+            {
+                self.abandon(now, Cause::Lifecycle);
+            }
+            State::Ready { .. } if self.heartbeat.can_probe() => self.probe(now),
+            State::Idle
+            | State::Closed
+            | State::Waiting
+            | State::Restoring
+            | State::Resolving { .. }
+            | State::Opening { .. }
+            | State::Handshaking { .. }
+            | State::Ready { .. } => {}
+        }
+    }
+
+    fn probe(&mut self, now: Instant) {
+        self.timers.stop(Timer::Beat);
+        let due = self.heartbeat.probing(now);
+        self.timers.set(Timer::Probe, due);
+        self.probing = Some(Probing {
+            since: now,
+            covers: self.outbox.handed_over_before(),
+        });
+        self.journal.note(now, Fact::Probing);
+        self.ask(now, |protocol, cx| protocol.probe(cx));
+    }
+
+    fn probe_answered(&mut self, now: Instant) {
+        if let Some(probing) = self.probing.take() {
+            let sample = now.since(probing.since) as f64;
+            let smooth = self.counters.rtt_ms.map_or(sample, |rtt| rtt * 0.75 + sample * 0.25);
+            self.counters.rtt_ms = Some(smooth);
+            self.outbox.proven_before(probing.covers);
+            self.timers.stop(Timer::Probe);
+            self.arm_beat(now);
+        }
+    }
+
+    fn arm_beat(&mut self, now: Instant) {
+        match self.heartbeat.next_beat(now) {
+            Some(at) => self.timers.set(Timer::Beat, at),
+            None => self.timers.stop(Timer::Beat),
+        }
+    }
+
+    fn arm_expiry(&mut self) {
+        match self.outbox.next_expiry() {
+            Some(at) => self.timers.set(Timer::Expiry, at),
+            None => self.timers.stop(Timer::Expiry),
+        }
+    }
+
+    fn watch_buffer(&mut self, now: Instant, buffered: f64) {
+        if buffered < self.buffered || self.buffered <= 0.0 {
+            self.stalled_since = now;
+        }
+        self.buffered = buffered;
+        self.outbox.drained(now, buffered);
+        if buffered > 0.0 {
+            if self.timers.get(Timer::Drain).is_none() {
+                self.timers.set(Timer::Drain, now.after(DRAIN_MS));
+            }
+        } else {
+            self.timers.stop(Timer::Drain);
+        }
+    }
+
+    /// Offers what waits to the socket, if it may take it.
+    fn flush(&mut self) {
+        let State::Ready { socket } = self.state else {
+            return;
+        };
+        // One offer at a time: its answer offers the rest.
+        let offered = self
+            .outputs
+            .iter()
+            .any(|output| matches!(output, Output::HandOver { .. }));
+        if self.buffered >= HIGH_WATER || offered {
+            return;
+        }
+        if let Some((from, count)) = self.outbox.next_run() {
+            self.outputs.push_back(Output::HandOver { socket, from, count, limit: HIGH_WATER });
+        }
+    }
+
+    fn heard(&mut self) {
+        self.heartbeat.heard();
+        self.counters.received += 1.0;
+    }
+
+    fn socket(&self) -> Option<SocketId> {
+        match self.state {
+            State::Opening { socket } | State::Handshaking { socket } | State::Ready { socket } => Some(socket),
+            State::Idle | State::Restoring | State::Resolving { .. } | State::Waiting | State::Closed => None,
+        }
+    }
+
+    /// Whether `socket` is the current one and has opened.
+    fn is_open(&self, socket: SocketId) -> bool {
+        match self.state {
+            State::Handshaking { socket: current } | State::Ready { socket: current } => current == socket,
+            State::Idle
+            | State::Restoring
+            | State::Resolving { .. }
+            | State::Opening { .. }
+            | State::Waiting
+            | State::Closed => false,
+        }
+    }
+
+    /// Lets the protocol speak, and does what it says.
+    fn ask<T>(&mut self, now: Instant, speak: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> T) -> T {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut cx = Context { now, effects: &mut effects };
+        let answer = speak(&mut *self.protocol, &mut cx);
+        for effect in effects.drain(..) {
+            self.apply(now, effect);
+        }
+        self.effects = effects;
+        answer
+    }
+
+    fn apply(&mut self, now: Instant, effect: Effect) {
+        match effect {
+            Effect::Ready { recovered } => self.ready(now, recovered),
+            Effect::SendNow(text) => {
+                if let Some(socket) = self.socket() {
+                    self.outputs.push_back(Output::Transmit { socket, text });
+                }
+            }
+            Effect::Emit(event) => self.tell_frame(event),
+            Effect::SetTimer(millis) => self.timers.set(Timer::Protocol, now.after(millis)),
+            Effect::StopTimer => self.timers.stop(Timer::Protocol),
+            Effect::Persist => {
+                let snapshot = self.protocol.save();
+                self.outputs.push_back(Output::Persist(snapshot));
+            }
+            Effect::OfferProbe => {
+                let first = !self.heartbeat.can_probe();
+                self.heartbeat.offer();
+                if first && matches!(self.state, State::Ready { .. }) {
+                    self.probe(now);
+                }
+            }
+            Effect::ProbeAnswered => self.probe_answered(now),
+            Effect::Advice { retry_after_ms, spread_ms } => {
+                let bounded = |ms: f64| if ms > 0.0 { ms.min(ADVICE_MOST_MS) } else { 0.0 };
+                self.advice = Some((bounded(retry_after_ms), bounded(spread_ms)));
+            }
+        }
+    }
+
+    // What the page hears.
+
+    fn tell(&mut self, event: Event) {
+        if let Event::Fault { fault, .. } = event
+            && fault.is_the_peers()
+        {
+            self.counters.misbehaved += 1.0;
+        }
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// A frame that comes before the handshake has ended waits for `ws-connected`, which comes first.
+    fn tell_frame(&mut self, event: Event) {
+        if !matches!(self.state, State::Handshaking { .. }) || matches!(event, Event::Fault { .. }) {
+            self.tell(event);
+            return;
+        }
+        self.held.push(event);
+        if self.held.len() > HELD_FRAMES {
+            self.release_held();
+        }
+    }
+
+    fn release_held(&mut self) {
+        for event in std::mem::take(&mut self.held) {
+            self.tell(event);
+        }
+    }
+
+    fn tell_fates(&mut self) {
+        for settled in self.outbox.take_settled() {
+            self.outputs.push_back(Output::Settle(settled));
+            if let Some(fault) = settled.fate.fault()
+                && !settled.by_choice
+            {
+                self.tell(Event::Fault { fault, count: settled.count });
+            }
+        }
+        let before = self.outbox.first_open();
+        if before != self.released {
+            self.released = before;
+            self.outputs.push_back(Output::Release { before });
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What can go wrong, sorted by who has to act: the caller, the server, the network. Every variant has one code.
+//!
+//! No text for people beyond a sentence, and no decision: whether to retry is the client's and `wire`'s business.
+
+/// Why a socket, an attempt or the whole line ended. Its name is the `cause` of the lifecycle events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Ten (or as many as allowed) attempts failed in a row.
+    AttemptsExhausted,
+    /// The page said so.
+    Closed,
+    /// The server's close code forbids another attempt (or `closePolicy` says so).
+    CloseCode,
+    /// The protocol was not ready in time, whether or not the socket opened.
+    HandshakeTimeout,
+    /// Silence, or a probe without an answer.
+    Heartbeat,
+    /// The browser put the page away and took the socket with it.
+    Lifecycle,
+    /// The browser says that there is no network.
+    Offline,
+    /// The server has no room for us now (1013, 4408, 4429).
+    Overloaded,
+    /// The server said that it restarts (1012) or goes away (1001).
+    ServerRestart,
+    /// The socket failed or was cut.
+    Transport,
+    /// The server does not accept who we are (4401, 4403).
+    Unauthorized,
+    /// The page's url provider failed.
+    UrlProvider,
+}
+
+impl Cause {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AttemptsExhausted => "attempts-exhausted",
+            Self::Closed => "closed",
+            Self::CloseCode => "close-code",
+            Self::HandshakeTimeout => "handshake-timeout",
+            Self::Heartbeat => "heartbeat",
+            Self::Lifecycle => "lifecycle",
+            Self::Offline => "offline",
+            Self::Overloaded => "overloaded",
+            Self::ServerRestart => "server-restart",
+            Self::Transport => "transport",
+            Self::Unauthorized => "unauthorized",
+            Self::UrlProvider => "url-provider",
+        }
+    }
+}
+
+/// The caller's mistake: thrown at the caller's line, nothing changed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ApiMisuse {
+    /// `config.invalid`: an option outside what it may be.
+    Config { option: &'static str, why: &'static str },
+    /// `close.code`: a page may send 1000 or 3000 to 4999.
+    CloseCode { code: u16 },
+    /// `close.reason`: at most 123 bytes of UTF-8 (RFC 6455, section 5.5).
+    CloseReason,
+    /// `send.too-large`: one message above `queue.maxBytes`.
+    TooLarge,
+    /// `send.queue-full`: the queue is at its bound and `overflow` is `"reject"`.
+    QueueFull,
+}
+
+impl ApiMisuse {
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Config { .. } => "config.invalid",
+            Self::CloseCode { .. } => "close.code",
+            Self::CloseReason => "close.reason",
+            Self::TooLarge => "send.too-large",
+            Self::QueueFull => "send.queue-full",
+        }
+    }
+
+    /// What the caller reads, with the value's name.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Config { option, why } => [option, " ", why].concat(),
+            Self::CloseCode { code } => {
+                ["a page may close with 1000 or 3000 to 4999, not ", &code.to_string()].concat()
+            }
+            Self::CloseReason => "a close reason has at most 123 bytes of UTF-8".into(),
+            Self::TooLarge => "the message alone is above queue.maxBytes".into(),
+            Self::QueueFull => "the queue is full (queue.maxMessages, queue.maxBytes)".into(),
+        }
+    }
+}
+
+/// What is told by `ws-error`: the line goes on, but somebody should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The server sent a binary message where the protocol has text.
+    Binary,
+    /// The server sent something above `maxFrameBytes`.
+    FrameTooLarge,
+    /// The server sent text that is not JSON.
+    NotJson,
+    /// A frame of a known type lacks what the type needs.
+    Malformed,
+    /// The storage refused to be read or written.
+    StorageDenied,
+    /// What lies under our key is not a session.
+    StorageCorrupt,
+    /// The page's url provider threw, rejected or returned nonsense.
+    UrlProvider,
+    /// Messages whose time to live ended.
+    Expired,
+    /// Messages that made room for others.
+    Evicted,
+    /// Messages that came when there was no room.
+    Rejected,
+    /// Messages that were handed to a socket which then died: they may have arrived or not.
+    Unknown,
+}
+
+impl Fault {
+    pub const ALL: [Self; 11] = [
+        Self::Binary,
+        Self::FrameTooLarge,
+        Self::NotJson,
+        Self::Malformed,
+        Self::StorageDenied,
+        Self::StorageCorrupt,
+        Self::UrlProvider,
+        Self::Expired,
+        Self::Evicted,
+        Self::Rejected,
+        Self::Unknown,
+    ];
+
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Binary => "frame.binary",
+            Self::FrameTooLarge => "frame.too-large",
+            Self::NotJson => "frame.not-json",
+            Self::Malformed => "frame.malformed",
+            Self::StorageDenied => "storage.denied",
+            Self::StorageCorrupt => "storage.corrupt",
+            Self::UrlProvider => "url.provider",
+            Self::Expired => "send.expired",
+            Self::Evicted => "send.evicted",
+            Self::Rejected => "send.rejected",
+            Self::Unknown => "send.unknown",
+        }
+    }
+
+    /// Whether the server is at fault.
+    pub const fn is_the_peers(self) -> bool {
+        matches!(
+            self,
+            Self::Binary | Self::FrameTooLarge | Self::NotJson | Self::Malformed
+        )
+    }
+
+    /// One sentence, for people.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Binary => "the server sent a binary message; this protocol has text only",
+            Self::FrameTooLarge => "the server sent a message above maxFrameBytes",
+            Self::NotJson => "the server sent text that is not JSON",
+            Self::Malformed => "the server sent a known type without what it needs",
+            Self::StorageDenied => "the storage refused; the session lives on in memory",
+            Self::StorageCorrupt => "what is stored under the session's key is not a session",
+            Self::UrlProvider => "the url provider failed",
+            Self::Expired => "messages waited longer than their ttlMs",
+            Self::Evicted => "messages gave way to newer ones (queue.overflow)",
+            Self::Rejected => "messages found no room (queue.overflow)",
+            Self::Unknown => "messages were handed to a socket that died; they may have arrived or not",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_a_code_of_its_own() {
+        let mut codes: Vec<_> = Fault::ALL.iter().map(|fault| fault.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Fault::ALL.len());
+    }
+}

@@ -1,0 +1,162 @@
+//! Liveness: when to look, when silence means dead, and why a late timer proves nothing.
+//!
+//! Any frame counts as a sign of life. Frames are counted, not stamped: reading a clock for each would cost more than
+//! all the rest of the core.
+
+use crate::time::Instant;
+
+/// What to do when a heartbeat or a probe is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There was a frame, or nothing can be concluded: look again later.
+    Alive,
+    /// Ask the server for a sign of life.
+    Probe,
+    /// The path is dead.
+    Dead,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Milliseconds between heartbeats, and the silence after which a server that cannot be asked is given up. Without
+    /// it, a server that can be asked is asked every 15 s, and the silence of one that cannot is no evidence.
+    pub idle_ms: Option<u64>,
+    /// Milliseconds that an answer may take.
+    pub probe_timeout_ms: u64,
+}
+
+const DEFAULT_IDLE_MS: u64 = 15_000;
+
+#[derive(Debug)]
+pub struct Heartbeat {
+    policy: Policy,
+    can_probe: bool,
+    heard: u32,
+    heard_before: u32,
+    /// A late timer was forgiven once; a second one in a row is not.
+    forgiven: bool,
+}
+
+impl Heartbeat {
+    pub const fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            can_probe: false,
+            heard: 0,
+            heard_before: 0,
+            forgiven: false,
+        }
+    }
+
+    /// A new socket: what the last server offered is forgotten.
+    pub fn restart(&mut self) {
+        self.can_probe = false;
+        self.forgiven = false;
+        self.heard_before = self.heard;
+    }
+
+    pub fn heard(&mut self) {
+        self.heard = self.heard.wrapping_add(1);
+    }
+
+    /// The server offers to answer probes.
+    pub fn offer(&mut self) {
+        self.can_probe = true;
+    }
+
+    pub const fn can_probe(&self) -> bool {
+        self.can_probe
+    }
+
+    /// When to look next; `None` where there is nothing to look for.
+    pub fn next_beat(&self, now: Instant) -> Option<Instant> {
+        match self.policy.idle_ms {
+            Some(idle) => Some(now.after(idle)),
+            None if self.can_probe => Some(now.after(DEFAULT_IDLE_MS)),
+            None => None,
+        }
+    }
+
+    /// A probe goes out: when its answer is due.
+    pub fn probing(&mut self, now: Instant) -> Instant {
+        self.heard_before = self.heard;
+        now.after(self.policy.probe_timeout_ms)
+    }
+
+    /// The heartbeat that was due at `due`.
+    pub fn beat(&mut self, now: Instant, due: Instant) -> Verdict {
+        if self.can_probe {
+            return Verdict::Probe;
+        }
+        self.judge(now, due, Verdict::Alive)
+    }
+
+    /// The answer that was due at `due`.
+    pub fn answer_due(&mut self, now: Instant, due: Instant) -> Verdict {
+        self.judge(now, due, Verdict::Probe)
+    }
+
+    fn judge(&mut self, now: Instant, due: Instant, if_late: Verdict) -> Verdict {
+        let quiet = self.heard == self.heard_before;
+        self.heard_before = self.heard;
+        if !quiet {
+            self.forgiven = false;
+            return Verdict::Alive;
+        }
+        // A throttled tab or a sleeping machine runs its timers late, and frames that came meanwhile may not have been
+        // delivered yet: ask again before judging, once.
+        if now.since(due) > self.policy.probe_timeout_ms && !self.forgiven {
+            self.forgiven = true;
+            return if_late;
+        }
+        Verdict::Dead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn heartbeat(idle_ms: Option<u64>) -> Heartbeat {
+        Heartbeat::new(Policy {
+            idle_ms,
+            probe_timeout_ms: 2000,
+        })
+    }
+
+    #[test]
+    fn a_server_that_answers_is_alive_and_one_that_does_not_is_dead() {
+        let mut beat = heartbeat(None);
+        beat.offer();
+        assert_eq!(beat.beat(at(15_000), at(15_000)), Verdict::Probe);
+        let due = beat.probing(at(15_000));
+        beat.heard();
+        assert_eq!(beat.answer_due(due, due), Verdict::Alive);
+        let due = beat.probing(at(30_000));
+        assert_eq!(beat.answer_due(due, due), Verdict::Dead);
+    }
+
+    #[test]
+    fn a_late_timer_asks_again_before_it_judges() {
+        let mut beat = heartbeat(None);
+        beat.offer();
+        let due = beat.probing(at(0));
+        assert_eq!(beat.answer_due(at(600_000), due), Verdict::Probe);
+        let due = beat.probing(at(600_000));
+        assert_eq!(beat.answer_due(due, due), Verdict::Dead);
+    }
+
+    #[test]
+    fn without_an_offer_silence_counts_only_where_the_page_says_how_much() {
+        assert_eq!(heartbeat(None).next_beat(at(0)), None);
+        let mut beat = heartbeat(Some(1000));
+        assert_eq!(beat.next_beat(at(0)), Some(at(1000)));
+        beat.heard();
+        assert_eq!(beat.beat(at(1000), at(1000)), Verdict::Alive);
+        assert_eq!(beat.beat(at(2000), at(2000)), Verdict::Dead);
+    }
+}

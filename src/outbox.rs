@@ -1,0 +1,638 @@
+//! The one outbound queue: order, bounds, time to live, and what became of every message.
+//!
+//! The texts stay in the page, in an array with the same order; here are their numbers. Nothing is sent from here:
+//! `next_run` names what may be handed to a socket, and an entry leaves only once its hand-over has been accepted and
+//! the browser has written it out.
+
+use crate::error::{ApiMisuse, Fault};
+use crate::time::Instant;
+use std::collections::VecDeque;
+
+/// What to do with a message that finds the queue full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// The caller gets `send.queue-full`.
+    Reject,
+    /// The oldest waiting messages make room.
+    DropOldest,
+    /// The new message is not taken.
+    DropNewest,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub max_messages: f64,
+    pub max_bytes: f64,
+    pub overflow: Overflow,
+}
+
+/// How a message wants to be carried.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delivery {
+    /// It waits until it can be sent.
+    Queue,
+    /// It is sent now or not at all.
+    Drop,
+    /// Of those with the same key only the newest waits.
+    Latest(Box<str>),
+}
+
+/// What became of a message. Each ends in exactly one of these; `Sent` may still become `Unknown` if the socket that
+/// took it dies before anything shows that it got through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Sent = 1,
+    Expired = 3,
+    Evicted = 4,
+    Rejected = 5,
+    Unknown = 6,
+}
+
+/// A row of messages with consecutive ids that share a fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    pub from: u32,
+    pub count: u32,
+    pub fate: Fate,
+    /// The caller chose this fate (`"drop"` while away, an older `"latest"`): a receipt tells of it, no event does.
+    pub by_choice: bool,
+}
+
+/// How many messages that left the browser may still turn out to be of unknown fate.
+const DOUBT_MESSAGES: u32 = 1000;
+/// How long a message that left the browser may still turn out to be of unknown fate.
+const DOUBT_MS: u64 = 60_000;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    bytes: u32,
+    /// Already settled: it keeps its place until those before it have left, so that ids stay consecutive.
+    gone: bool,
+    expires: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    from: u32,
+    count: u32,
+    since: Instant,
+}
+
+#[derive(Debug)]
+pub struct Outbox {
+    limits: Limits,
+    /// Id of the first entry.
+    base: u32,
+    entries: VecDeque<Entry>,
+    /// How many entries, from the first, a socket has accepted and the browser may still hold.
+    taken: usize,
+    taken_bytes: f64,
+    waiting: u32,
+    waiting_bytes: f64,
+    newest: Vec<(Box<str>, u32)>,
+    mortal: u32,
+    doubts: VecDeque<Doubt>,
+    settled: Vec<Settled>,
+}
+
+impl Outbox {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            base: 0,
+            entries: VecDeque::new(),
+            taken: 0,
+            taken_bytes: 0.0,
+            waiting: 0,
+            waiting_bytes: 0.0,
+            newest: Vec::new(),
+            mortal: 0,
+            doubts: VecDeque::new(),
+            settled: Vec::new(),
+        }
+    }
+
+    /// Accepts a message of so many bytes, or says why not. Its id is the next in order.
+    pub fn push(
+        &mut self,
+        bytes: u32,
+        delivery: Delivery,
+        expires: Option<Instant>,
+        connected: bool,
+    ) -> Result<(), ApiMisuse> {
+        if f64::from(bytes) > self.limits.max_bytes {
+            return Err(ApiMisuse::TooLarge);
+        }
+        let older = match &delivery {
+            Delivery::Latest(key) => self.waiting_under(key),
+            Delivery::Queue | Delivery::Drop => None,
+        };
+        let unwanted = matches!(delivery, Delivery::Drop) && !connected;
+        let mut taken_in = !unwanted;
+        if taken_in && !self.has_room(bytes, older) {
+            match self.limits.overflow {
+                Overflow::Reject => return Err(ApiMisuse::QueueFull),
+                Overflow::DropNewest => taken_in = false,
+                Overflow::DropOldest => {
+                    while !self.has_room(bytes, None) && self.evict_oldest() {}
+                    taken_in = self.has_room(bytes, None);
+                }
+            }
+        }
+        if taken_in && let Some(id) = older {
+            self.settle_waiting(id, Fate::Evicted, true);
+        }
+        let id = self.next_id();
+        self.entries.push_back(Entry {
+            bytes,
+            gone: false,
+            expires,
+        });
+        self.waiting += 1;
+        self.waiting_bytes += f64::from(bytes);
+        if expires.is_some() {
+            self.mortal += 1;
+        }
+        if !taken_in {
+            self.settle_waiting(id, Fate::Rejected, unwanted);
+        } else if let Delivery::Latest(key) = delivery {
+            self.newest.push((key, id));
+        }
+        Ok(())
+    }
+
+    /// The next messages that a socket may take: waiting, consecutive, in order.
+    pub fn next_run(&mut self) -> Option<(u32, u32)> {
+        while self.entries.get(self.taken)?.gone {
+            self.taken += 1;
+        }
+        let count = self
+            .entries
+            .range(self.taken..)
+            .take_while(|entry| !entry.gone)
+            .count();
+        Some((self.id_at(self.taken), count as u32))
+    }
+
+    /// The socket accepted the next `count` messages of the run.
+    pub fn handed_over(&mut self, count: u32) {
+        let end = (self.taken + count as usize).min(self.entries.len());
+        let mut bytes = 0.0;
+        let mut mortal = 0;
+        for entry in self.entries.range(self.taken..end) {
+            bytes += f64::from(entry.bytes);
+            mortal += u32::from(entry.expires.is_some());
+        }
+        let moved = (end - self.taken) as u32;
+        self.taken = end;
+        self.taken_bytes += bytes;
+        self.waiting = self.waiting.saturating_sub(moved);
+        self.waiting_bytes -= bytes;
+        self.mortal -= mortal;
+        if !self.newest.is_empty() {
+            let first_waiting = self.id_at(end);
+            let base = self.base;
+            self.newest
+                .retain(|(_, id)| id.wrapping_sub(base) >= first_waiting.wrapping_sub(base));
+        }
+    }
+
+    /// The browser holds `buffered` bytes: what lies before them has been written out.
+    pub fn drained(&mut self, now: Instant, buffered: f64) {
+        let mut written = 0;
+        if buffered <= 0.0 {
+            written = self.taken;
+            self.taken_bytes = 0.0;
+        } else {
+            for entry in self.entries.range(..self.taken) {
+                let bytes = if entry.gone { 0.0 } else { f64::from(entry.bytes) };
+                if self.taken_bytes - bytes < buffered {
+                    break;
+                }
+                self.taken_bytes -= bytes;
+                written += 1;
+            }
+        }
+        if written > 0 {
+            let from = self.base;
+            let mut run = from;
+            let mut id = from;
+            let mut rows = std::mem::take(&mut self.settled);
+            for entry in self.entries.drain(..written) {
+                if entry.gone {
+                    settle(&mut rows, run, id.wrapping_sub(run), Fate::Sent, false);
+                    run = id.wrapping_add(1);
+                }
+                id = id.wrapping_add(1);
+            }
+            settle(&mut rows, run, id.wrapping_sub(run), Fate::Sent, false);
+            self.settled = rows;
+            self.taken -= written;
+            self.base = id;
+            self.doubts.push_back(Doubt {
+                from,
+                count: written as u32,
+                since: now,
+            });
+        }
+        self.believe_old(now);
+    }
+
+    /// The socket is gone. What the browser still held goes back to the head of the queue; what it had written out is
+    /// believed to have arrived if the end was clean, and of unknown fate if not.
+    pub fn socket_lost(&mut self, now: Instant, buffered: f64, clean: bool) {
+        self.drained(now, buffered);
+        let mut back = 0.0;
+        for entry in self.entries.range(..self.taken).filter(|entry| !entry.gone) {
+            self.waiting += 1;
+            self.mortal += u32::from(entry.expires.is_some());
+            back += f64::from(entry.bytes);
+        }
+        self.waiting_bytes += back;
+        self.taken = 0;
+        self.taken_bytes = 0.0;
+        while let Some(doubt) = self.doubts.pop_front() {
+            if !clean {
+                settle(&mut self.settled, doubt.from, doubt.count, Fate::Unknown, false);
+            }
+        }
+    }
+
+    /// The id before which everything has been handed to a socket.
+    pub fn handed_over_before(&self) -> u32 {
+        self.id_at(self.taken)
+    }
+
+    /// The server has read all that was handed over before `id`: a socket keeps the order, and it answered what came later.
+    pub fn proven_before(&mut self, id: u32) {
+        while let Some(oldest) = self.doubts.front_mut() {
+            let ahead = id.wrapping_sub(oldest.from);
+            // Half of the number space away means behind.
+            if ahead == 0 || ahead > u32::MAX / 2 {
+                break;
+            }
+            if ahead < oldest.count {
+                oldest.from = id;
+                oldest.count -= ahead;
+                break;
+            }
+            self.doubts.pop_front();
+        }
+    }
+
+    /// Settles what has waited too long.
+    pub fn expire(&mut self, now: Instant) {
+        if self.mortal == 0 {
+            return;
+        }
+        let (mut id, end) = (self.id_at(self.taken), self.next_id());
+        while id != end {
+            // By id, not by index: settling the head moves the indices.
+            let index = id.wrapping_sub(self.base) as usize;
+            if self
+                .entries
+                .get(index)
+                .is_some_and(|entry| entry.expires.is_some_and(|at| at <= now))
+            {
+                self.settle_waiting(id, Fate::Expired, false);
+            }
+            id = id.wrapping_add(1);
+        }
+    }
+
+    /// When the next message expires.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        if self.mortal == 0 {
+            return None;
+        }
+        self.entries
+            .range(self.taken..)
+            .filter(|entry| !entry.gone)
+            .filter_map(|entry| entry.expires)
+            .min()
+    }
+
+    /// Rejects all that waits, for good.
+    pub fn clear(&mut self) {
+        let (from, end) = (self.id_at(self.taken), self.next_id());
+        let mut id = from;
+        while id != end {
+            self.settle_waiting(id, Fate::Rejected, true);
+            id = id.wrapping_add(1);
+        }
+    }
+
+    /// What was settled since the last call, in the order in which it happened.
+    pub fn take_settled(&mut self) -> Vec<Settled> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Ids before this one are settled for good.
+    pub fn first_open(&self) -> u32 {
+        self.doubts.front().map_or(self.base, |doubt| doubt.from)
+    }
+
+    pub fn next_id(&self) -> u32 {
+        self.id_at(self.entries.len())
+    }
+
+    pub const fn waiting(&self) -> u32 {
+        self.waiting
+    }
+
+    pub const fn waiting_bytes(&self) -> f64 {
+        self.waiting_bytes
+    }
+
+    /// Whether a socket has accepted messages that the browser may still hold.
+    pub const fn has_taken(&self) -> bool {
+        self.taken > 0
+    }
+
+    fn id_at(&self, index: usize) -> u32 {
+        self.base.wrapping_add(index as u32)
+    }
+
+    fn has_room(&self, bytes: u32, instead_of: Option<u32>) -> bool {
+        let freed = instead_of
+            .and_then(|id| self.entries.get(id.wrapping_sub(self.base) as usize))
+            .map_or((0.0, 0.0), |entry| (1.0, f64::from(entry.bytes)));
+        f64::from(self.waiting) - freed.0 < self.limits.max_messages
+            && self.waiting_bytes - freed.1 + f64::from(bytes) <= self.limits.max_bytes
+    }
+
+    fn waiting_under(&self, key: &str) -> Option<u32> {
+        let held = self.newest.iter().find(|(held, _)| **held == *key)?;
+        Some(held.1)
+    }
+
+    fn evict_oldest(&mut self) -> bool {
+        let oldest = self
+            .entries
+            .range(self.taken..)
+            .position(|entry| !entry.gone)
+            .map(|offset| self.id_at(self.taken + offset));
+        if let Some(id) = oldest {
+            self.settle_waiting(id, Fate::Evicted, false);
+        }
+        oldest.is_some()
+    }
+
+    fn settle_waiting(&mut self, id: u32, fate: Fate, by_choice: bool) {
+        let index = id.wrapping_sub(self.base) as usize;
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
+        if entry.gone {
+            return;
+        }
+        entry.gone = true;
+        self.waiting = self.waiting.saturating_sub(1);
+        self.waiting_bytes -= f64::from(entry.bytes);
+        self.mortal -= u32::from(entry.expires.is_some());
+        self.newest.retain(|(_, held)| *held != id);
+        settle(&mut self.settled, id, 1, fate, by_choice);
+        // Without a taken entry before it, a settled head has nothing to wait for.
+        while self.taken == 0 && self.entries.front().is_some_and(|entry| entry.gone) {
+            self.entries.pop_front();
+            self.base = self.base.wrapping_add(1);
+        }
+    }
+
+    fn believe_old(&mut self, now: Instant) {
+        while self
+            .doubts
+            .front()
+            .is_some_and(|doubt| now.since(doubt.since) > DOUBT_MS)
+        {
+            self.doubts.pop_front();
+        }
+        let mut in_doubt: u32 = self.doubts.iter().map(|doubt| doubt.count).sum();
+        while in_doubt > DOUBT_MESSAGES
+            && let Some(oldest) = self.doubts.front_mut()
+        {
+            let excess = (in_doubt - DOUBT_MESSAGES).min(oldest.count);
+            oldest.from = oldest.from.wrapping_add(excess);
+            oldest.count -= excess;
+            in_doubt -= excess;
+            if oldest.count == 0 {
+                self.doubts.pop_front();
+            }
+        }
+    }
+}
+
+impl Fate {
+    /// The event that tells of it, where it is a loss that nobody asked for.
+    pub const fn fault(self) -> Option<Fault> {
+        match self {
+            Self::Sent => None,
+            Self::Expired => Some(Fault::Expired),
+            Self::Evicted => Some(Fault::Evicted),
+            Self::Rejected => Some(Fault::Rejected),
+            Self::Unknown => Some(Fault::Unknown),
+        }
+    }
+}
+
+fn settle(rows: &mut Vec<Settled>, from: u32, count: u32, fate: Fate, by_choice: bool) {
+    if count == 0 {
+        return;
+    }
+    if let Some(last) = rows.last_mut()
+        && last.fate == fate
+        && last.by_choice == by_choice
+        && last.from.wrapping_add(last.count) == from
+    {
+        last.count += count;
+        return;
+    }
+    rows.push(Settled {
+        from,
+        count,
+        fate,
+        by_choice,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_millis(0);
+
+    fn outbox(max_messages: f64, max_bytes: f64, overflow: Overflow) -> Outbox {
+        Outbox::new(Limits {
+            max_messages,
+            max_bytes,
+            overflow,
+        })
+    }
+
+    fn fates(outbox: &mut Outbox) -> Vec<(u32, u32, Fate)> {
+        let rows = outbox.take_settled();
+        rows.iter().map(|row| (row.from, row.count, row.fate)).collect()
+    }
+
+    fn push(outbox: &mut Outbox, bytes: u32) {
+        outbox.push(bytes, Delivery::Queue, None, false).unwrap();
+    }
+
+    #[test]
+    fn a_message_leaves_only_after_the_browser_has_written_it_out() {
+        let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
+        (0..3).for_each(|_| push(&mut outbox, 10));
+        assert_eq!(outbox.next_run(), Some((0, 3)));
+        outbox.handed_over(3);
+        assert_eq!(outbox.next_run(), None);
+        outbox.drained(NOW, 15.0);
+        assert_eq!(fates(&mut outbox), [(0, 1, Fate::Sent)]);
+        outbox.drained(NOW, 0.0);
+        assert_eq!(fates(&mut outbox), [(1, 2, Fate::Sent)]);
+    }
+
+    #[test]
+    fn what_the_browser_still_held_when_the_socket_died_goes_back_to_the_head() {
+        let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
+        (0..4).for_each(|_| push(&mut outbox, 10));
+        outbox.handed_over(3);
+        outbox.socket_lost(NOW, 11.0, false);
+        assert_eq!(
+            fates(&mut outbox),
+            [(0, 1, Fate::Sent), (0, 1, Fate::Unknown)]
+        );
+        assert_eq!(outbox.next_run(), Some((1, 3)));
+        assert_eq!(outbox.waiting(), 3);
+        assert_eq!(outbox.waiting_bytes(), 30.0);
+    }
+
+    #[test]
+    fn a_clean_end_leaves_no_doubt() {
+        let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
+        push(&mut outbox, 10);
+        outbox.handed_over(1);
+        outbox.socket_lost(NOW, 0.0, true);
+        assert_eq!(fates(&mut outbox), [(0, 1, Fate::Sent)]);
+        outbox.socket_lost(NOW, 0.0, false);
+        assert_eq!(fates(&mut outbox), []);
+    }
+
+    #[test]
+    fn an_answer_proves_what_was_handed_over_before_its_question() {
+        let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
+        (0..4).for_each(|_| push(&mut outbox, 10));
+        outbox.handed_over(2);
+        let mark = outbox.handed_over_before();
+        outbox.handed_over(2);
+        outbox.drained(NOW, 0.0);
+        outbox.proven_before(mark);
+        fates(&mut outbox);
+        outbox.socket_lost(NOW, 0.0, false);
+        assert_eq!(fates(&mut outbox), [(2, 2, Fate::Unknown)]);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_changes_nothing() {
+        let mut outbox = outbox(2.0, 25.0, Overflow::Reject);
+        push(&mut outbox, 10);
+        assert_eq!(
+            outbox.push(26, Delivery::Queue, None, false),
+            Err(ApiMisuse::TooLarge)
+        );
+        assert_eq!(
+            outbox.push(16, Delivery::Queue, None, false),
+            Err(ApiMisuse::QueueFull)
+        );
+        push(&mut outbox, 10);
+        assert_eq!(
+            outbox.push(1, Delivery::Queue, None, false),
+            Err(ApiMisuse::QueueFull)
+        );
+        assert_eq!(outbox.waiting(), 2);
+        assert_eq!(fates(&mut outbox), []);
+    }
+
+    #[test]
+    fn an_overflowing_queue_drops_from_the_end_that_was_asked_for() {
+        let mut oldest = outbox(2.0, 1000.0, Overflow::DropOldest);
+        (0..3).for_each(|_| push(&mut oldest, 1));
+        assert_eq!(fates(&mut oldest), [(0, 1, Fate::Evicted)]);
+        assert_eq!(oldest.next_run(), Some((1, 2)));
+        let mut newest = outbox(2.0, 1000.0, Overflow::DropNewest);
+        (0..3).for_each(|_| push(&mut newest, 1));
+        assert_eq!(fates(&mut newest), [(2, 1, Fate::Rejected)]);
+        assert_eq!(newest.next_run(), Some((0, 2)));
+    }
+
+    #[test]
+    fn only_the_newest_of_a_key_waits_and_a_refused_one_takes_nothing_away() {
+        let mut outbox = outbox(2.0, 20.0, Overflow::Reject);
+        let latest = |key: &str| Delivery::Latest(key.into());
+        outbox.push(10, latest("pose"), None, false).unwrap();
+        push(&mut outbox, 10);
+        outbox.push(10, latest("pose"), None, false).unwrap();
+        assert_eq!(fates(&mut outbox), [(0, 1, Fate::Evicted)]);
+        assert_eq!(outbox.next_run(), Some((1, 2)));
+        assert_eq!(
+            outbox.push(11, latest("pose"), None, false),
+            Err(ApiMisuse::QueueFull)
+        );
+        assert_eq!(outbox.waiting(), 2);
+        outbox.handed_over(2);
+        outbox.push(10, latest("pose"), None, true).unwrap();
+        assert_eq!(fates(&mut outbox), []);
+    }
+
+    #[test]
+    fn a_message_in_the_middle_may_expire_and_the_rest_keeps_its_order() {
+        let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
+        push(&mut outbox, 1);
+        let soon = Some(Instant::from_millis(5));
+        outbox.push(1, Delivery::Queue, soon, false).unwrap();
+        push(&mut outbox, 1);
+        assert_eq!(outbox.next_expiry(), soon);
+        outbox.expire(Instant::from_millis(5));
+        assert_eq!(fates(&mut outbox), [(1, 1, Fate::Expired)]);
+        assert_eq!(outbox.next_expiry(), None);
+        assert_eq!(outbox.next_run(), Some((0, 1)));
+        outbox.handed_over(1);
+        assert_eq!(outbox.next_run(), Some((2, 1)));
+        outbox.handed_over(1);
+        outbox.drained(NOW, 0.0);
+        assert_eq!(
+            fates(&mut outbox),
+            [(0, 1, Fate::Sent), (2, 1, Fate::Sent)]
+        );
+    }
+
+    #[test]
+    fn a_message_that_wants_to_be_sent_now_does_not_wait() {
+        let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
+        outbox.push(1, Delivery::Drop, None, false).unwrap();
+        let rows = outbox.take_settled();
+        assert!(rows.iter().all(|row| row.fate == Fate::Rejected && row.by_choice));
+        assert_eq!(rows.len(), 1);
+        outbox.push(1, Delivery::Drop, None, true).unwrap();
+        assert_eq!(outbox.next_run(), Some((1, 1)));
+    }
+
+    #[test]
+    fn doubt_is_bounded_in_number_and_in_time() {
+        let mut outbox = outbox(1e6, 1e6, Overflow::Reject);
+        (0..5000).for_each(|_| push(&mut outbox, 1));
+        outbox.handed_over(5000);
+        outbox.drained(NOW, 0.0);
+        assert_eq!(outbox.first_open(), 5000 - DOUBT_MESSAGES);
+        outbox.drained(Instant::from_millis(DOUBT_MS + 1), 0.0);
+        assert_eq!(outbox.first_open(), 5000);
+    }
+
+    #[test]
+    fn clearing_rejects_each_waiting_message_once() {
+        let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
+        (0..3).for_each(|_| push(&mut outbox, 1));
+        outbox.clear();
+        assert_eq!(fates(&mut outbox), [(0, 3, Fate::Rejected)]);
+        assert_eq!((outbox.waiting(), outbox.next_run()), (0, None));
+    }
+}

@@ -1,0 +1,255 @@
+//! The Nexus world (docs/protocols/nexus-world.md): typed JSON frames that become events, and a session that a first
+//! frame resumes.
+//!
+//! It does not decide what is sent when: `ready` lets the client's queue go.
+
+use super::{Context, Inbound, Protocol, RouteRow};
+use crate::config::{Config, NexusConfig};
+use crate::error::{Cause, Fault};
+use crate::session::{MAX_TOKEN_BYTES, Snapshot};
+use crate::wire::{CloseCode, Disposition, Route, push_json_string};
+
+/// Frame types that the protocol itself understands. `session-init` is one of them and an event as well.
+const INIT: Route = Route(1);
+const RESUMED: Route = Route(2);
+const REFUSED: Route = Route(3);
+const OFFER: Route = Route(4);
+const PONG: Route = Route(5);
+const ADVICE: Route = Route(6);
+const CONTROL: [&str; 5] = [
+    "session-resumed",
+    "session-refused",
+    "gateway-offer",
+    "pong",
+    "server-advice",
+];
+
+/// Frame types that only become events.
+const EVENTS: [(&str, &str); 6] = [
+    ("chat", "chat-message"),
+    ("chat-message", "chat-message"),
+    ("status-update", "status-update"),
+    ("pr-notification", "pr-notification"),
+    ("player-joined", "player-joined"),
+    ("player-left", "player-left"),
+];
+
+/// How far a socket has come. `disconnected` always leads back to `Greeting`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// No token was sent: the server's first word makes it ready.
+    Greeting,
+    /// A token was sent; nothing decisive has come back.
+    Resuming {
+        /// The server has greeted us as somebody else, which may be its answer or may have crossed our token.
+        greeted: bool,
+        /// There was a frame.
+        spoken: bool,
+    },
+    Ready,
+}
+
+pub struct Nexus {
+    config: NexusConfig,
+    routes: Vec<RouteRow>,
+    session: Option<Snapshot>,
+    /// Whose session this socket asked for.
+    asked_for: Option<String>,
+    phase: Phase,
+    probe: u32,
+}
+
+impl Nexus {
+    pub fn new(config: &Config) -> Self {
+        let nexus = NexusConfig {
+            init_type: config.nexus.init_type.clone(),
+            resume_type: config.nexus.resume_type.clone(),
+            token_field: config.nexus.token_field.clone(),
+            ..config.nexus
+        };
+        Self {
+            routes: route_table(&nexus.init_type, &config.routes),
+            config: nexus,
+            session: None,
+            asked_for: None,
+            phase: Phase::Greeting,
+            probe: 0,
+        }
+    }
+
+    fn become_ready(&mut self, cx: &mut Context<'_>, recovered: bool) {
+        self.phase = Phase::Ready;
+        cx.stop_timer();
+        cx.ready(recovered);
+    }
+
+    fn init(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
+        let client_id = inbound.view.string("clientId");
+        let token = inbound.view.string(&self.config.token_field);
+        let ours = client_id.is_some() && client_id == self.asked_for;
+        if token.as_ref().is_some_and(|token| token.len() > MAX_TOKEN_BYTES) {
+            cx.fault(Fault::Malformed);
+        } else if let Some(token) = token {
+            self.session = Some(Snapshot { token, client_id });
+            cx.persist();
+        }
+        match self.phase {
+            Phase::Resuming { .. } if !ours => self.wait_for_the_answer(cx, true),
+            Phase::Greeting | Phase::Resuming { .. } => self.become_ready(cx, ours),
+            Phase::Ready => {}
+        }
+    }
+
+    /// A frame that may have been on its way before the server read our token: the answer gets a moment.
+    fn wait_for_the_answer(&mut self, cx: &mut Context<'_>, greeting: bool) {
+        if let Phase::Resuming { greeted, spoken } = &mut self.phase {
+            *greeted |= greeting;
+            if !*spoken {
+                *spoken = true;
+                cx.set_timer(self.config.settle_ms);
+            }
+        }
+    }
+
+    fn control(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
+        match inbound.route {
+            RESUMED => {
+                if let Phase::Resuming { .. } = self.phase {
+                    self.become_ready(cx, true);
+                }
+            }
+            REFUSED => {
+                self.session = None;
+                self.asked_for = None;
+                cx.persist();
+                if let Phase::Resuming { .. } = self.phase {
+                    self.phase = Phase::Greeting;
+                    cx.stop_timer();
+                }
+            }
+            OFFER => {
+                if inbound.view.boolean("ping") == Some(true) {
+                    cx.offer_probe();
+                }
+            }
+            PONG => {
+                if inbound.view.number("n") == Some(f64::from(self.probe)) {
+                    cx.probe_answered();
+                }
+            }
+            ADVICE => match inbound.view.number("retryAfterMs") {
+                Some(after) if after >= 0.0 => {
+                    cx.advise(after, inbound.view.number("spreadMs").unwrap_or(0.0));
+                }
+                _ => cx.fault(Fault::Malformed),
+            },
+            _ => {}
+        }
+    }
+}
+
+impl Protocol for Nexus {
+    fn subprotocols(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn routes(&self) -> Vec<RouteRow> {
+        self.routes.clone()
+    }
+
+    fn control_routes(&self) -> u32 {
+        ADVICE.0
+    }
+
+    fn opened(&mut self, cx: &mut Context<'_>) {
+        self.asked_for = None;
+        self.phase = Phase::Greeting;
+        if let Some(session) = &self.session {
+            let mut frame = String::from("{\"type\":");
+            push_json_string(&mut frame, &self.config.resume_type);
+            frame.push(',');
+            push_json_string(&mut frame, &self.config.token_field);
+            frame.push(':');
+            push_json_string(&mut frame, &session.token);
+            frame.push('}');
+            cx.send_now(frame);
+            self.asked_for = session.client_id.clone();
+            self.phase = Phase::Resuming {
+                greeted: false,
+                spoken: false,
+            };
+            cx.set_timer(self.config.consent_ms);
+        }
+        if self.config.ready_on_open {
+            let resuming = self.session.is_some();
+            self.become_ready(cx, resuming);
+        }
+    }
+
+    fn received(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
+        match inbound.route {
+            INIT => {
+                self.init(cx, inbound);
+                cx.emit(inbound);
+            }
+            // An offer precedes everything and answers nothing: it does not make a connection ready.
+            RESUMED | REFUSED | OFFER | PONG | ADVICE => self.control(cx, inbound),
+            _ => {
+                match self.phase {
+                    Phase::Greeting => self.become_ready(cx, false),
+                    Phase::Resuming { .. } => self.wait_for_the_answer(cx, false),
+                    Phase::Ready => {}
+                }
+                cx.emit(inbound);
+            }
+        }
+    }
+
+    fn timeout(&mut self, cx: &mut Context<'_>) {
+        if let Phase::Resuming { greeted, .. } = self.phase {
+            self.become_ready(cx, !greeted);
+        }
+    }
+
+    fn probe(&mut self, cx: &mut Context<'_>) {
+        self.probe = self.probe.wrapping_add(1);
+        cx.send_now(["{\"type\":\"ping\",\"n\":", &self.probe.to_string(), "}"].concat());
+    }
+
+    fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition> {
+        self.phase = Phase::Greeting;
+        // A token that the server will not have must not be presented for ever; without one, the refusal is final.
+        if code.disposition() == Disposition::Fatal(Cause::Unauthorized) && self.session.take().is_some() {
+            cx.persist();
+            return Some(Disposition::Retry(Cause::Unauthorized));
+        }
+        None
+    }
+
+    fn save(&self) -> Option<Snapshot> {
+        self.session.clone()
+    }
+
+    fn restore(&mut self, snapshot: Option<Snapshot>) {
+        self.session = snapshot;
+    }
+}
+
+/// Control types, then the default events with the page's own routes over them.
+fn route_table(init_type: &str, own: &[(String, String)]) -> Vec<RouteRow> {
+    let row = |frame_type: &str, event: &str| RouteRow {
+        frame_type: frame_type.into(),
+        event: (!event.is_empty()).then(|| event.into()),
+    };
+    let mut rows = vec![row(init_type, "session-init")];
+    rows.extend(CONTROL.iter().map(|frame_type| row(frame_type, "")));
+    rows.extend(EVENTS.iter().map(|(frame_type, event)| row(frame_type, event)));
+    for (frame_type, event) in own {
+        let new = row(frame_type, event);
+        match rows.iter_mut().find(|row| row.frame_type == *frame_type) {
+            Some(known) => *known = new,
+            None => rows.push(new),
+        }
+    }
+    rows
+}
