@@ -1,0 +1,43 @@
+// How the end-to-end and the package tests run: one Chromium, told by environment variables where it and what is tested are.
+// `cargo xtask test e2e` and `cargo xtask test pack` set them.
+import { defineConfig } from "@playwright/test";
+
+const executablePath = process.env["MOORLINE_CHROMIUM"];
+if (!executablePath) throw new Error("MOORLINE_CHROMIUM is not set: type `cargo xtask test e2e`");
+
+export default defineConfig({
+  testDir: ".",
+  outputDir: "test-results",
+  workers: 2,
+  retries: 0,
+  fullyParallel: false,
+  forbidOnly: true,
+  timeout: 60_000,
+  expect: { timeout: 15_000 },
+  reporter: [["list"]],
+  use: {
+    browserName: "chromium",
+    headless: true,
+    video: "off",
+    trace: "off",
+    screenshot: "off",
+    launchOptions: {
+      executablePath,
+      args: [
+        "--headless=new",
+        "--no-sandbox",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-quic",
+        "--disable-sync",
+        "--enable-unsafe-swiftshader",
+        "--use-angle=swiftshader",
+      ],
+    },
+  },
+  projects: [
+    { name: "e2e", testMatch: "*.spec.ts", testIgnore: "pack/**" },
+    { name: "pack", testDir: "./pack", testMatch: "*.spec.ts", timeout: 180_000 },
+  ],
+});
