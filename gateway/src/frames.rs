@@ -1,0 +1,311 @@
+//! The words of the Nexus world protocol: what the gateway says, and how a client's frame is read.
+//! Who hears what, and when, is world.rs.
+
+use std::borrow::Cow;
+
+use axum::extract::ws::Utf8Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::sessions::{ClientId, Place, Session};
+
+/// A frame that the gateway writes.
+#[derive(Serialize)]
+#[serde(tag = "type")]
+pub enum Said<'a> {
+    #[serde(rename = "gateway-offer")]
+    GatewayOffer { ping: bool },
+    #[serde(rename = "session-init", rename_all = "camelCase")]
+    SessionInit { token: &'a str, client_id: &'a str },
+    #[serde(rename = "session-resumed", rename_all = "camelCase")]
+    SessionResumed { client_id: &'a str },
+    #[serde(rename = "session-refused")]
+    SessionRefused { reason: &'a str },
+    #[serde(rename = "pong")]
+    Pong {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        n: Option<&'a RawValue>,
+    },
+    #[serde(rename = "server-advice", rename_all = "camelCase")]
+    ServerAdvice {
+        retry_after_ms: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        spread_ms: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+    },
+    #[serde(rename = "world_state")]
+    WorldState {
+        players: Vec<Player<'a>>,
+        agents: &'a RawValue,
+        you: &'a str,
+    },
+    #[serde(rename = "player-joined")]
+    PlayerJoined(Player<'a>),
+    #[serde(rename = "player-left")]
+    PlayerLeft { id: &'a str },
+    #[serde(rename = "player-moved")]
+    PlayerMoved {
+        id: &'a str,
+        #[serde(flatten)]
+        place: Place,
+    },
+    #[serde(rename = "player-updated")]
+    PlayerUpdated {
+        id: &'a str,
+        name: &'a str,
+        color: &'a str,
+    },
+    #[serde(rename = "chat-message", rename_all = "camelCase")]
+    ChatMessage {
+        text: &'a RawValue,
+        sender: &'a str,
+        sender_id: &'a str,
+        at: u64,
+    },
+}
+
+impl Said<'_> {
+    /// The frame as it goes on the wire.
+    pub fn text(&self) -> Utf8Bytes {
+        serde_json::to_string(self)
+            .expect("strings, numbers and raw JSON can be written")
+            .into()
+    }
+}
+
+/// What the others are told about a client.
+#[derive(Serialize)]
+pub struct Player<'a> {
+    id: &'a str,
+    name: &'a str,
+    color: &'a str,
+    #[serde(flatten)]
+    place: Place,
+}
+
+impl<'a> From<&'a Session> for Player<'a> {
+    fn from(session: &'a Session) -> Self {
+        Self {
+            id: &session.id,
+            name: &session.name,
+            color: &session.color,
+            place: session.place,
+        }
+    }
+}
+
+/// A client's frame, as far as the gateway understands it.
+#[derive(Debug)]
+pub enum Heard<'a> {
+    /// The token is absent when it is not a string.
+    Resume(Option<Cow<'a, str>>),
+    /// The text is kept as it was written: it may hold what only JavaScript's strings can hold.
+    Chat(&'a RawValue),
+    Move(Step),
+    Profile {
+        name: Option<String>,
+        color: Option<String>,
+    },
+    Ping(Option<&'a RawValue>),
+    /// Of a type that the gateway does not know: for the others.
+    Other,
+}
+
+/// A frame that follows no rule of the protocol.
+#[derive(Debug)]
+pub struct Malformed;
+
+/// Some of a place: what is missing stays as it was.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Step {
+    x: Option<f64>,
+    z: Option<f64>,
+    ry: Option<f64>,
+}
+
+impl Step {
+    pub fn from(self, place: Place) -> Place {
+        Place {
+            x: self.x.unwrap_or(place.x),
+            z: self.z.unwrap_or(place.z),
+            ry: self.ry.unwrap_or(place.ry),
+        }
+    }
+}
+
+/// Reads a client's frame. Nesting, size and foreign fields cost nothing beyond one pass over the text.
+pub fn hear(text: &str) -> Result<Heard<'_>, Malformed> {
+    match kind(text)?.as_ref() {
+        "session-resume" => {
+            let token = read::<Resume>(text).ok().map(|resume| resume.token);
+            Ok(Heard::Resume(token))
+        }
+        "chat" => {
+            let Chat { text } = read(text)?;
+            if text.get().starts_with('"') {
+                Ok(Heard::Chat(text))
+            } else {
+                Err(Malformed)
+            }
+        }
+        "move" => {
+            let step: Step = read(text)?;
+            if [step.x, step.z, step.ry] == [None; 3] {
+                return Err(Malformed);
+            }
+            Ok(Heard::Move(step))
+        }
+        "profile" => {
+            let Profile { name, color } = read(text)?;
+            if name.is_none() && color.is_none() {
+                return Err(Malformed);
+            }
+            let name = name.map(|name| shortened(&name, MAX_NAME));
+            let color = color.map(|color| shortened(&color, MAX_COLOR));
+            Ok(Heard::Profile { name, color })
+        }
+        "ping" => {
+            let Ping { n } = read(text)?;
+            if n.is_some_and(|n| n.get().len() > MAX_PING) {
+                return Err(Malformed);
+            }
+            Ok(Heard::Ping(n))
+        }
+        kind if GATEWAYS_OWN.contains(&kind) => Err(Malformed),
+        _ => Ok(Heard::Other),
+    }
+}
+
+/// The frame as the others get it: to the letter, and with who sent it, which the sender cannot forge.
+///
+/// `text` must have been heard as a frame before.
+pub fn relayed(text: &str, sender: &ClientId) -> Utf8Bytes {
+    let object = text.trim_end();
+    let open = object.strip_suffix('}').unwrap_or(object);
+    format!("{open},\"senderId\":\"{sender}\"}}").into()
+}
+
+const MAX_NAME: usize = 40;
+const MAX_COLOR: usize = 32;
+const MAX_PING: usize = 64;
+
+/// Types that only the gateway may say: relayed from a client they would let it act as the gateway,
+/// down to replacing another client's session.
+const GATEWAYS_OWN: [&str; 11] = [
+    "gateway-offer",
+    "session-init",
+    "session-resumed",
+    "session-refused",
+    "pong",
+    "server-advice",
+    "world_state",
+    "player-joined",
+    "player-left",
+    "player-moved",
+    "player-updated",
+];
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Resume<'a> {
+    #[serde(borrow)]
+    token: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Chat<'a> {
+    #[serde(borrow)]
+    text: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    name: Option<String>,
+    color: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Ping<'a> {
+    #[serde(borrow)]
+    n: Option<&'a RawValue>,
+}
+
+fn kind(text: &str) -> Result<Cow<'_, str>, Malformed> {
+    // A derived struct would be read from an array as well.
+    if !text.trim_start().starts_with('{') {
+        return Err(Malformed);
+    }
+    read::<Envelope>(text).map(|envelope| envelope.r#type)
+}
+
+fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Malformed> {
+    serde_json::from_str(text).map_err(|_| Malformed)
+}
+
+fn shortened(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_an_object_with_a_string_type_is_malformed() {
+        for text in [
+            "",
+            "null",
+            "7",
+            "[\"chat\"]",
+            "{}",
+            "{\"type\":7}",
+            "{\"type\":null}",
+            "{\"type\":\"x\"",
+        ] {
+            assert!(hear(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_frame_nested_100_000_deep_is_read_without_a_word() {
+        let text = format!(
+            "{{\"type\":\"x\",\"a\":{}{}}}",
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
+        assert!(matches!(hear(&text), Ok(Heard::Other)));
+    }
+
+    #[test]
+    fn a_lone_surrogate_in_a_chat_survives() {
+        let Ok(Heard::Chat(text)) = hear("{\"type\":\"chat\",\"text\":\"\\ud800\"}") else {
+            panic!("not heard as a chat");
+        };
+        assert_eq!(text.get(), "\"\\ud800\"");
+    }
+
+    #[test]
+    fn a_client_cannot_speak_as_the_gateway() {
+        for kind in GATEWAYS_OWN {
+            assert!(hear(&format!("{{\"type\":\"{kind}\"}}")).is_err(), "{kind}");
+        }
+        assert!(hear("{\"type\":\"session\\u002dinit\"}").is_err());
+    }
+
+    #[test]
+    fn a_relayed_frame_keeps_its_letters_and_gains_a_sender() {
+        let sender = ClientId::from("c1");
+        let text = "{\"type\":\"bark\", \"b\":1e2,\"a\":\"\\ud800\",\"senderId\":\"forged\"} ";
+        let relayed = relayed(text, &sender);
+        assert_eq!(
+            relayed.as_str(),
+            "{\"type\":\"bark\", \"b\":1e2,\"a\":\"\\ud800\",\"senderId\":\"forged\",\"senderId\":\"c1\"}"
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! What clients sent, in order of arrival, as far back as the bounds allow. Only the control endpoint reads it.
+
+use std::collections::VecDeque;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::sessions::ClientId;
+
+/// A ring of frames: the oldest go when there are too many or they weigh too much.
+#[derive(Default)]
+pub struct Journal {
+    entries: VecDeque<Entry>,
+    noted: u64,
+    weight: usize,
+}
+
+/// A frame as it came.
+pub enum Content<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+}
+
+/// A frame as the control endpoint shows it: JSON as `frame`, other text as `text`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    seq: u64,
+    client_id: Option<ClientId>,
+    #[serde(flatten)]
+    kept: Kept,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Kept {
+    Frame(Box<RawValue>),
+    Text(String),
+    BinaryBase64(String),
+}
+
+const MAX_ENTRIES: usize = 50_000;
+const MAX_WEIGHT: usize = 32 * 1024 * 1024;
+
+impl Journal {
+    pub fn note(&mut self, client_id: Option<ClientId>, content: Content) {
+        let kept = match content {
+            Content::Text(text) => match RawValue::from_string(text.to_owned()) {
+                Ok(frame) => Kept::Frame(frame),
+                Err(_) => Kept::Text(text.to_owned()),
+            },
+            Content::Binary(bytes) => Kept::BinaryBase64(STANDARD.encode(bytes)),
+        };
+        self.noted += 1;
+        let entry = Entry {
+            seq: self.noted,
+            client_id,
+            kept,
+        };
+        self.weight += entry.weight();
+        self.entries.push_back(entry);
+        while self.entries.len() > MAX_ENTRIES || self.weight > MAX_WEIGHT {
+            let Some(oldest) = self.entries.pop_front() else {
+                break;
+            };
+            self.weight -= oldest.weight();
+        }
+    }
+
+    /// The frames of one client, or all.
+    pub fn entries(&self, client_id: Option<&str>) -> Vec<&Entry> {
+        let wanted =
+            |entry: &&Entry| client_id.is_none_or(|id| entry.client_id.as_deref() == Some(id));
+        self.entries.iter().filter(wanted).collect()
+    }
+}
+
+impl Entry {
+    fn weight(&self) -> usize {
+        let text = match &self.kept {
+            Kept::Frame(frame) => frame.get().len(),
+            Kept::Text(text) | Kept::BinaryBase64(text) => text.len(),
+        };
+        text + size_of::<Self>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_shown_as_a_frame_and_anything_else_as_text() {
+        let mut journal = Journal::default();
+        journal.note(Some(ClientId::from("c")), Content::Text("{\"type\":\"x\"}"));
+        journal.note(None, Content::Text("{"));
+        journal.note(None, Content::Binary(&[1, 2, 3]));
+        let shown = serde_json::to_string(&journal.entries(None)).unwrap();
+        assert_eq!(
+            shown,
+            "[{\"seq\":1,\"clientId\":\"c\",\"frame\":{\"type\":\"x\"}},\
+             {\"seq\":2,\"clientId\":null,\"text\":\"{\"},\
+             {\"seq\":3,\"clientId\":null,\"binaryBase64\":\"AQID\"}]"
+        );
+        assert_eq!(journal.entries(Some("c")).len(), 1);
+    }
+
+    #[test]
+    fn the_oldest_frames_go_when_the_journal_is_full() {
+        let mut journal = Journal::default();
+        for _ in 0..MAX_ENTRIES + 5 {
+            journal.note(None, Content::Text("1"));
+        }
+        assert_eq!(journal.entries(None).len(), MAX_ENTRIES);
+        assert_eq!(journal.entries(None)[0].seq, 6);
+        let heavy = format!("\"{}\"", "x".repeat(1024 * 1024));
+        for _ in 0..40 {
+            journal.note(None, Content::Text(&heavy));
+        }
+        assert!(journal.weight <= MAX_WEIGHT);
+        assert!(journal.entries(None).len() <= 32);
+    }
+}

@@ -1,0 +1,820 @@
+//! The server side of the Nexus world protocol: greeting, resuming, presence, relaying, rotation.
+//! Pure: the time comes in with every call, what is to be done goes out as `Effect`s. Sockets, clocks and
+//! queues are hub.rs and socket.rs; the words themselves are frames.rs.
+
+use std::collections::BTreeMap;
+
+use axum::extract::ws::{Message, Utf8Bytes};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::agents::Agents;
+use crate::config::{Change, Config, Greet};
+use crate::frames::{Heard, Player, Said, Step, hear, relayed};
+use crate::journal::{Content, Journal};
+use crate::sessions::{ClientId, Presence, Refusal, Sessions, Time};
+
+/// The number of one accepted connection; never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ConnectionId(u64);
+
+/// What the world wants done to a connection, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    Send {
+        to: ConnectionId,
+        message: Message,
+    },
+    Close {
+        to: ConnectionId,
+        code: u16,
+        reason: Utf8Bytes,
+    },
+    /// The TCP connection ends without a close frame.
+    Abort {
+        to: ConnectionId,
+    },
+}
+
+/// Whom a control request means.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Everyone,
+    Client(ClientId),
+}
+
+/// What the gateway counted since its start or the last reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    pub accepted: u64,
+    pub resumed: u64,
+    pub refused: u64,
+    pub received: u64,
+    pub malformed: u64,
+}
+
+pub struct World {
+    config: Config,
+    initial: Config,
+    sessions: Sessions,
+    connections: BTreeMap<ConnectionId, Connection>,
+    accepted: u64,
+    agents: Agents,
+    agent_at: Time,
+    availability: Availability,
+    journal: Journal,
+    totals: Totals,
+    effects: Vec<Effect>,
+    rearm: bool,
+}
+
+struct Connection {
+    stage: Stage,
+    allowance: Allowance,
+    received: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    /// Nobody yet: a resume may come until the given time.
+    Waiting { until: Time },
+    /// Greeted with a session made for it, of which the others hear unless a resume crosses the greeting.
+    Greeted { client: ClientId, until: Time },
+    /// A part of the world. `made_here` is true while the session is the one that this connection was greeted with.
+    Settled { client: ClientId, made_here: bool },
+    /// Told to go for flooding: what it still sends is not heard.
+    Muted { client: Option<ClientId> },
+}
+
+impl Stage {
+    fn client(&self) -> Option<&ClientId> {
+        match self {
+            Self::Waiting { .. } => None,
+            Self::Greeted { client, .. } | Self::Settled { client, .. } => Some(client),
+            Self::Muted { client } => client.as_ref(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Availability {
+    Up,
+    /// Nobody is let in; without a time, until told otherwise.
+    Down {
+        until: Option<Time>,
+    },
+}
+
+impl World {
+    pub fn new(now: Time, config: Config, sessions: Sessions) -> Self {
+        Self {
+            initial: config.clone(),
+            agent_at: now.plus(agent_pause(&config)),
+            config,
+            sessions,
+            connections: BTreeMap::new(),
+            accepted: 0,
+            agents: Agents::default(),
+            availability: Availability::Up,
+            journal: Journal::default(),
+            totals: Totals::default(),
+            effects: Vec::new(),
+            rearm: true,
+        }
+    }
+
+    /// A socket is open. `None` while the gateway is down.
+    pub fn accept(&mut self, now: Time) -> Option<ConnectionId> {
+        if self.is_down() {
+            return None;
+        }
+        self.accepted += 1;
+        self.totals.accepted += 1;
+        self.rearm = true;
+        let id = ConnectionId(self.accepted);
+        let until = now.plus(self.config.greet_wait_ms);
+        let allowance = Allowance {
+            frames: self.config.rate_limit * BURST_SECONDS,
+            at: now,
+        };
+        let stage = Stage::Waiting { until };
+        self.connections.insert(
+            id,
+            Connection {
+                stage,
+                allowance,
+                received: 0,
+            },
+        );
+        if self.config.offer {
+            self.say(id, &Said::GatewayOffer { ping: true });
+        }
+        if self.config.greet == Greet::Eager {
+            let client = self.greet(now, id);
+            self.enter(id, Stage::Greeted { client, until });
+        }
+        Some(id)
+    }
+
+    /// A client's text frame.
+    pub fn received(&mut self, now: Time, id: ConnectionId, text: &str) {
+        if !self.admit_frame(now, id) {
+            return;
+        }
+        let heard = hear(text);
+        if !matches!(heard, Ok(Heard::Resume(_))) {
+            self.settle_as_new(now, id);
+        }
+        match heard {
+            Ok(Heard::Resume(token)) => self.resume(now, id, token.as_deref().unwrap_or_default()),
+            Ok(Heard::Chat(text)) => self.chat(now, id, text),
+            Ok(Heard::Move(step)) => self.step(id, step),
+            Ok(Heard::Profile { name, color }) => self.profile(id, name, color),
+            Ok(Heard::Ping(n)) => self.ping(id, n),
+            Ok(Heard::Other) => self.relay(id, text),
+            Err(_) => self.totals.malformed += 1,
+        }
+        self.journal.note(self.client_of(id), Content::Text(text));
+    }
+
+    /// A client's binary frame: there is none in this protocol.
+    pub fn received_binary(&mut self, now: Time, id: ConnectionId, bytes: &[u8]) {
+        if !self.admit_frame(now, id) {
+            return;
+        }
+        self.settle_as_new(now, id);
+        self.totals.malformed += 1;
+        self.journal
+            .note(self.client_of(id), Content::Binary(bytes));
+    }
+
+    /// The socket is gone.
+    pub fn closed(&mut self, now: Time, id: ConnectionId) {
+        let Some(connection) = self.connections.remove(&id) else {
+            return;
+        };
+        self.rearm = true;
+        if let Some(client) = connection.stage.client() {
+            self.leave(now, client);
+        }
+    }
+
+    /// Does what is due at `now`.
+    pub fn timeout(&mut self, now: Time) {
+        self.rearm = true;
+        if matches!(self.availability, Availability::Down { until: Some(until) } if until <= now) {
+            self.availability = Availability::Up;
+        }
+        let overdue: Vec<ConnectionId> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| match connection.stage {
+                Stage::Waiting { until } | Stage::Greeted { until, .. } => until <= now,
+                Stage::Settled { .. } | Stage::Muted { .. } => false,
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in overdue {
+            self.settle_as_new(now, id);
+        }
+        let gone: Vec<ClientId> = self
+            .sessions
+            .iter()
+            .filter(|session| matches!(session.presence, Presence::Leaving(at) if at <= now))
+            .map(|session| session.id.clone())
+            .collect();
+        for client in gone {
+            self.announce_left(&client);
+        }
+        for client in self
+            .rotations()
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, id)| id)
+            .collect::<Vec<_>>()
+        {
+            self.rotate_one(now, &client);
+        }
+        if self.config.agents && self.agent_at <= now {
+            self.agent_at = now.plus(agent_pause(&self.config));
+            if !self.connections.is_empty() {
+                let text = self.agents.speak();
+                self.tell(&Audience::Everyone, &text);
+            }
+        }
+    }
+
+    /// When `timeout` is to be called next.
+    pub fn next_timeout(&self) -> Option<Time> {
+        let stages = self
+            .connections
+            .values()
+            .filter_map(|connection| match connection.stage {
+                Stage::Waiting { until } | Stage::Greeted { until, .. } => Some(until),
+                Stage::Settled { .. } | Stage::Muted { .. } => None,
+            });
+        let departures = self
+            .sessions
+            .iter()
+            .filter_map(|session| match session.presence {
+                Presence::Leaving(at) => Some(at),
+                Presence::Absent | Presence::Here => None,
+            });
+        let agents = self.config.agents.then_some(self.agent_at);
+        let up = match self.availability {
+            Availability::Down { until } => until,
+            Availability::Up => None,
+        };
+        let rotations = self.rotations().map(|(at, _)| at);
+        stages
+            .chain(departures)
+            .chain(rotations)
+            .chain(agents)
+            .chain(up)
+            .min()
+    }
+
+    /// What is to be done, since the last call.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Whether `next_timeout` may have changed since the last call.
+    pub fn take_rearm(&mut self) -> bool {
+        std::mem::take(&mut self.rearm)
+    }
+
+    pub fn is_down(&self) -> bool {
+        self.availability != Availability::Up
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn sessions(&mut self) -> &mut Sessions {
+        &mut self.sessions
+    }
+
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Every connection, whose it is, and how many frames it sent.
+    pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, Option<&ClientId>, u64)> {
+        self.connections
+            .iter()
+            .map(|(id, connection)| (*id, connection.stage.client(), connection.received))
+    }
+
+    /// Everyone whom the others believe to be there, or who is.
+    pub fn clients(&mut self) -> Vec<(ClientId, bool)> {
+        self.sessions
+            .iter()
+            .filter(|session| session.connections > 0 || session.presence != Presence::Absent)
+            .map(|session| (session.id.clone(), session.connections > 0))
+            .collect()
+    }
+
+    pub fn configure(&mut self, now: Time, change: Change) {
+        self.config.apply(change);
+        self.agent_at = self.agent_at.min(now.plus(agent_pause(&self.config)));
+        self.rearm = true;
+    }
+
+    /// Sends a message as it is; tells to how many connections.
+    pub fn send(&mut self, target: &Target, message: &Message) -> usize {
+        let targets = self.targets(target);
+        for to in &targets {
+            self.effects.push(Effect::Send {
+                to: *to,
+                message: message.clone(),
+            });
+        }
+        targets.len()
+    }
+
+    /// Sends advice to everyone who was offered the extension; tells to how many.
+    pub fn advise(
+        &mut self,
+        retry_after_ms: u64,
+        spread_ms: Option<u64>,
+        reason: Option<&str>,
+    ) -> usize {
+        if !self.config.offer {
+            return 0;
+        }
+        let advice = Said::ServerAdvice {
+            retry_after_ms,
+            spread_ms,
+            reason,
+        };
+        self.send(&Target::Everyone, &Message::Text(advice.text()))
+    }
+
+    pub fn close(&mut self, target: &Target, code: u16, reason: &str) -> usize {
+        let targets = self.targets(target);
+        for to in &targets {
+            self.effects.push(Effect::Close {
+                to: *to,
+                code,
+                reason: reason.into(),
+            });
+        }
+        targets.len()
+    }
+
+    pub fn abort(&mut self, target: &Target) -> usize {
+        let targets = self.targets(target);
+        self.effects
+            .extend(targets.iter().map(|to| Effect::Abort { to: *to }));
+        targets.len()
+    }
+
+    /// Closes everyone and lets nobody in, for a time or until `up`.
+    pub fn down(&mut self, now: Time, ms: Option<u64>, code: u16) {
+        self.availability = Availability::Down {
+            until: ms.map(|ms| now.plus(ms)),
+        };
+        self.rearm = true;
+        self.close(&Target::Everyone, code, "the gateway is going down");
+    }
+
+    pub fn up(&mut self) {
+        self.availability = Availability::Up;
+        self.rearm = true;
+    }
+
+    /// Gives everyone who is connected a new token; tells to how many clients.
+    pub fn rotate(&mut self, now: Time) -> usize {
+        let clients: Vec<ClientId> = self.connected().cloned().collect();
+        for client in &clients {
+            self.rotate_one(now, client);
+        }
+        clients.len()
+    }
+
+    /// From here on every token is unknown; who is connected stays so.
+    pub fn expire(&mut self) {
+        self.sessions.expire_tokens();
+    }
+
+    /// As after a start without a session file; connections are closed as by a restart.
+    pub fn reset(&mut self, now: Time) {
+        self.close(&Target::Everyone, 1012, "the gateway was reset");
+        self.connections.clear();
+        self.sessions.clear();
+        self.config = self.initial.clone();
+        self.agents = Agents::default();
+        self.agent_at = now.plus(agent_pause(&self.config));
+        self.availability = Availability::Up;
+        self.journal = Journal::default();
+        self.totals = Totals::default();
+        self.rearm = true;
+    }
+
+    fn admit_frame(&mut self, now: Time, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return false;
+        };
+        if matches!(connection.stage, Stage::Muted { .. }) {
+            return false;
+        }
+        self.totals.received += 1;
+        connection.received += 1;
+        if connection.allowance.spend(now, self.config.rate_limit) {
+            return true;
+        }
+        let client = connection.stage.client().cloned();
+        connection.stage = Stage::Muted { client };
+        let reason = Utf8Bytes::from_static("too many frames");
+        self.effects.push(Effect::Close {
+            to: id,
+            code: 1008,
+            reason,
+        });
+        false
+    }
+
+    fn resume(&mut self, now: Time, id: ConnectionId, token: &str) {
+        match self.sessions.recognise(token, now, &self.config) {
+            Ok(client) => self.rebind(now, id, client, token),
+            Err(refusal) => self.refuse(now, id, refusal),
+        }
+    }
+
+    fn rebind(&mut self, now: Time, id: ConnectionId, client: ClientId, token: &str) {
+        let before = self.connections[&id].stage.clone();
+        let crossed = before.client().is_some();
+        if before.client() != Some(&client) {
+            self.sessions.attach(&client, now);
+            match before {
+                Stage::Waiting { .. } | Stage::Muted { .. } => {}
+                Stage::Greeted {
+                    client: greeted, ..
+                }
+                | Stage::Settled {
+                    client: greeted,
+                    made_here: true,
+                } => self.forget(now, &greeted),
+                Stage::Settled {
+                    client: earlier,
+                    made_here: false,
+                } => self.leave(now, &earlier),
+            }
+        }
+        self.totals.resumed += 1;
+        if self.config.offer {
+            self.say(id, &Said::SessionResumed { client_id: &client });
+        }
+        // Who shows a replaced token has missed the rotation, and would be refused next time.
+        let newest = self
+            .sessions
+            .session(&client)
+            .and_then(|session| session.token());
+        let missed_rotation = newest.is_some_and(|newest| newest.reveal() != token);
+        if missed_rotation || (crossed && self.config.confirm) {
+            self.say_session(now, id, &client);
+        }
+        self.settle(id, client, false);
+    }
+
+    fn refuse(&mut self, now: Time, id: ConnectionId, refusal: Refusal) {
+        self.totals.refused += 1;
+        if self.config.offer {
+            self.say(
+                id,
+                &Said::SessionRefused {
+                    reason: refusal.as_str(),
+                },
+            );
+        }
+        // Said again to who was greeted already: a client that hears the refusal clears what it holds.
+        match self.connections[&id].stage.client().cloned() {
+            Some(client) => {
+                self.say_session(now, id, &client);
+                self.settle_as_new(now, id);
+            }
+            None => self.settle_as_new(now, id),
+        }
+    }
+
+    /// Makes a session for the connection and tells it.
+    fn greet(&mut self, now: Time, id: ConnectionId) -> ClientId {
+        let client = self.sessions.create(now, &self.config);
+        self.sessions.attach(&client, now);
+        self.say_session(now, id, &client);
+        client
+    }
+
+    /// Ends the wait for a resume, if there is one.
+    fn settle_as_new(&mut self, now: Time, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        let client = match &connection.stage {
+            Stage::Waiting { .. } => self.greet(now, id),
+            Stage::Greeted { client, .. } => client.clone(),
+            Stage::Settled { .. } | Stage::Muted { .. } => return,
+        };
+        self.settle(id, client, true);
+    }
+
+    /// Makes the connection a part of the world: the others hear of it, and it hears of them.
+    fn settle(&mut self, id: ConnectionId, client: ClientId, made_here: bool) {
+        self.enter(
+            id,
+            Stage::Settled {
+                client: client.clone(),
+                made_here,
+            },
+        );
+        let Some(session) = self.sessions.session_mut(&client) else {
+            return;
+        };
+        let before = std::mem::replace(&mut session.presence, Presence::Here);
+        if before == Presence::Absent {
+            let joined = Said::PlayerJoined(Player::from(&*session)).text();
+            self.tell(&Audience::Others(&client), &joined);
+        }
+        if self.config.snapshot {
+            let agents = if self.config.agents {
+                Some(self.agents.roster())
+            } else {
+                None
+            };
+            let agents = agents.as_deref().unwrap_or(RawValue::NULL);
+            let present = |presence| presence != Presence::Absent;
+            let players = self
+                .sessions
+                .iter()
+                .filter(|s| present(s.presence))
+                .map(Player::from)
+                .collect();
+            let text = Said::WorldState {
+                players,
+                agents,
+                you: &client,
+            }
+            .text();
+            self.effects.push(Effect::Send {
+                to: id,
+                message: Message::Text(text),
+            });
+        }
+    }
+
+    /// One connection less for the client; without any, its grace period begins.
+    fn leave(&mut self, now: Time, client: &ClientId) {
+        self.rearm = true;
+        if !self.sessions.detach(client, now) {
+            return;
+        }
+        let at = now.plus(self.config.grace_ms);
+        if let Some(session) = self.sessions.session_mut(client)
+            && session.presence == Presence::Here
+        {
+            session.presence = Presence::Leaving(at);
+        }
+    }
+
+    /// Undoes a session that was made for a connection whose resume came late.
+    fn forget(&mut self, now: Time, client: &ClientId) {
+        if self.sessions.detach(client, now) {
+            self.announce_left(client);
+            self.sessions.forget(client);
+        }
+    }
+
+    fn announce_left(&mut self, client: &ClientId) {
+        let Some(session) = self.sessions.session_mut(client) else {
+            return;
+        };
+        if std::mem::replace(&mut session.presence, Presence::Absent) == Presence::Absent {
+            return;
+        }
+        // Without a token nobody can come back to it.
+        if session.token().is_none() {
+            self.sessions.forget(client);
+        }
+        let left = Said::PlayerLeft { id: client }.text();
+        self.tell(&Audience::Others(client), &left);
+    }
+
+    fn rotate_one(&mut self, now: Time, client: &ClientId) {
+        self.rearm = true;
+        self.sessions.issue(client, now, &self.config);
+        for id in self.targets(&Target::Client(client.clone())) {
+            self.say_session(now, id, client);
+        }
+    }
+
+    /// Who is due for a new token, and when.
+    fn rotations(&self) -> impl Iterator<Item = (Time, ClientId)> {
+        let every = self.config.rotate_every_ms;
+        let connected = if every == 0 {
+            None
+        } else {
+            Some(self.connected())
+        };
+        connected.into_iter().flatten().filter_map(move |client| {
+            let since = self.sessions.session(client)?.token_since()?;
+            Some((since.plus(every.max(SHORTEST_PAUSE_MS)), client.clone()))
+        })
+    }
+
+    fn chat(&mut self, now: Time, id: ConnectionId, text: &RawValue) {
+        let Some(session) = self.session_of(id) else {
+            return;
+        };
+        let said = Said::ChatMessage {
+            text,
+            sender: &session.name,
+            sender_id: &session.id,
+            at: now.0,
+        };
+        let (said, client) = (said.text(), session.id.clone());
+        let audience = if self.config.echo {
+            Audience::Everyone
+        } else {
+            Audience::Others(&client)
+        };
+        self.tell(&audience, &said);
+    }
+
+    fn step(&mut self, id: ConnectionId, step: Step) {
+        let Some(client) = self.client_of(id) else {
+            return;
+        };
+        let Some(session) = self.sessions.session_mut(&client) else {
+            return;
+        };
+        session.place = step.from(session.place);
+        let moved = Said::PlayerMoved {
+            id: &client,
+            place: session.place,
+        }
+        .text();
+        self.tell(&Audience::Others(&client), &moved);
+    }
+
+    fn profile(&mut self, id: ConnectionId, name: Option<String>, color: Option<String>) {
+        let Some(client) = self.client_of(id) else {
+            return;
+        };
+        self.sessions.touch();
+        let Some(session) = self.sessions.session_mut(&client) else {
+            return;
+        };
+        if let Some(name) = name {
+            session.name = name;
+        }
+        if let Some(color) = color {
+            session.color = color;
+        }
+        let updated = Said::PlayerUpdated {
+            id: &client,
+            name: &session.name,
+            color: &session.color,
+        }
+        .text();
+        self.tell(&Audience::Others(&client), &updated);
+    }
+
+    fn ping(&mut self, id: ConnectionId, n: Option<&RawValue>) {
+        if self.config.offer {
+            self.say(id, &Said::Pong { n });
+        }
+    }
+
+    fn relay(&mut self, id: ConnectionId, text: &str) {
+        if let Some(client) = self.client_of(id) {
+            let text = relayed(text, &client);
+            self.tell(&Audience::Others(&client), &text);
+        }
+    }
+
+    fn say(&mut self, to: ConnectionId, said: &Said) {
+        self.effects.push(Effect::Send {
+            to,
+            message: Message::Text(said.text()),
+        });
+    }
+
+    fn say_session(&mut self, now: Time, to: ConnectionId, client: &ClientId) {
+        let token = |sessions: &Sessions| sessions.session(client)?.token().cloned();
+        let token = token(&self.sessions).or_else(|| {
+            self.sessions.issue(client, now, &self.config);
+            token(&self.sessions)
+        });
+        if let Some(token) = token {
+            self.say(
+                to,
+                &Said::SessionInit {
+                    token: token.reveal(),
+                    client_id: client,
+                },
+            );
+        }
+    }
+
+    fn tell(&mut self, audience: &Audience, text: &Utf8Bytes) {
+        for (id, connection) in &self.connections {
+            let hears = match (connection.stage.client(), audience) {
+                (None, _) => false,
+                (Some(_), Audience::Everyone) => true,
+                (Some(client), Audience::Others(than)) => client != *than,
+            };
+            if hears {
+                self.effects.push(Effect::Send {
+                    to: *id,
+                    message: Message::Text(text.clone()),
+                });
+            }
+        }
+    }
+
+    fn enter(&mut self, id: ConnectionId, stage: Stage) {
+        self.rearm = true;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.stage = stage;
+        }
+    }
+
+    fn targets(&self, target: &Target) -> Vec<ConnectionId> {
+        let meant = |connection: &Connection| match target {
+            Target::Everyone => true,
+            Target::Client(client) => connection.stage.client() == Some(client),
+        };
+        self.connections
+            .iter()
+            .filter(|(_, c)| meant(c))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    fn connected(&self) -> impl Iterator<Item = &ClientId> {
+        self.sessions
+            .iter()
+            .filter(|session| session.connections > 0)
+            .map(|session| &session.id)
+    }
+
+    fn client_of(&self, id: ConnectionId) -> Option<ClientId> {
+        self.connections.get(&id)?.stage.client().cloned()
+    }
+
+    fn session_of(&self, id: ConnectionId) -> Option<&crate::sessions::Session> {
+        self.sessions
+            .session(self.connections.get(&id)?.stage.client()?)
+    }
+}
+
+enum Audience<'a> {
+    Everyone,
+    Others(&'a ClientId),
+}
+
+/// A bucket of frames that fills at the allowed rate and holds `BURST_SECONDS` of it.
+struct Allowance {
+    frames: u64,
+    at: Time,
+}
+
+impl Allowance {
+    fn spend(&mut self, now: Time, rate: u64) -> bool {
+        if rate == 0 {
+            return true;
+        }
+        let earned = now.0.saturating_sub(self.at.0).saturating_mul(rate) / 1_000;
+        if earned > 0 {
+            self.frames = self
+                .frames
+                .saturating_add(earned)
+                .min(rate.saturating_mul(BURST_SECONDS));
+            self.at = now;
+        }
+        match self.frames.checked_sub(1) {
+            Some(left) => {
+                self.frames = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Only a flood that lasts is answered by a close: a queue that is flushed at once is no flood.
+const BURST_SECONDS: u64 = 10;
+const SHORTEST_PAUSE_MS: u64 = 10;
+
+fn agent_pause(config: &Config) -> u64 {
+    config.agent_every_ms.max(SHORTEST_PAUSE_MS)
+}
+
+#[cfg(test)]
+mod tests;
