@@ -18,8 +18,15 @@ use std::collections::VecDeque;
 /// Everything that can happen. Any input is legal at any time.
 pub enum Input<'a> {
     Connect,
-    Disconnect { code: CloseCode, reason: String },
-    Send { bytes: u32, delivery: Delivery, ttl_ms: Option<f64> },
+    Disconnect {
+        code: CloseCode,
+        reason: String,
+    },
+    Send {
+        bytes: u32,
+        delivery: Delivery,
+        ttl_ms: Option<f64>,
+    },
     /// The page's own word on the session; `None` forgets it.
     Session(Option<Snapshot>),
     /// The line is to end for good: what waits is rejected.
@@ -27,16 +34,42 @@ pub enum Input<'a> {
     /// The storage has answered.
     Restored(Result<Option<Stored>, Fault>),
     /// The url provider has answered: with a token or without, or it failed.
-    Resolved { ticket: u32, answer: Result<Option<String>, ()> },
-    Opened { socket: SocketId },
-    Received { socket: SocketId, route: Route, frame: FrameId, view: &'a dyn View },
+    Resolved {
+        ticket: u32,
+        answer: Result<Option<String>, ()>,
+    },
+    Opened {
+        socket: SocketId,
+    },
+    Received {
+        socket: SocketId,
+        route: Route,
+        frame: FrameId,
+        view: &'a dyn View,
+    },
     /// Something came that is no frame.
-    Garbled { socket: SocketId, fault: Fault },
+    Garbled {
+        socket: SocketId,
+        fault: Fault,
+    },
     /// A socket took `count` of the messages that were offered, and holds so many bytes unsent.
-    HandedOver { socket: SocketId, count: u32, buffered: f64 },
+    HandedOver {
+        socket: SocketId,
+        count: u32,
+        buffered: f64,
+    },
     /// So many bytes are still held by the socket.
-    Buffered { socket: SocketId, buffered: f64 },
-    Closed { socket: SocketId, code: CloseCode, reason: String, clean: bool, buffered: f64 },
+    Buffered {
+        socket: SocketId,
+        buffered: f64,
+    },
+    Closed {
+        socket: SocketId,
+        code: CloseCode,
+        reason: String,
+        clean: bool,
+        buffered: f64,
+    },
     /// The storage refused a write.
     StorageDenied,
     Signal(Signal),
@@ -52,6 +85,8 @@ pub enum Signal {
     /// The page came back out of the back/forward cache: its socket did not survive.
     Restored,
     Resumed,
+    /// The page is being frozen or put into that cache.
+    PutAway,
 }
 
 /// Everything we want done.
@@ -60,19 +95,37 @@ pub enum Output {
     /// Read the storage.
     Restore,
     /// Ask the url provider.
-    Resolve { ticket: u32 },
+    Resolve {
+        ticket: u32,
+    },
     /// Dial the URL that was resolved.
-    Open { socket: SocketId },
+    Open {
+        socket: SocketId,
+    },
     /// A control frame.
-    Transmit { socket: SocketId, text: String },
+    Transmit {
+        socket: SocketId,
+        text: String,
+    },
     /// Hand over queued messages until `count` are taken, one is refused, or the browser holds `limit` bytes.
-    HandOver { socket: SocketId, from: u32, count: u32, limit: f64 },
-    Close { socket: SocketId, code: CloseCode, reason: String },
+    HandOver {
+        socket: SocketId,
+        from: u32,
+        count: u32,
+        limit: f64,
+    },
+    Close {
+        socket: SocketId,
+        code: CloseCode,
+        reason: String,
+    },
     /// Save the session, or remove it.
     Persist(Option<Snapshot>),
     Settle(Settled),
     /// Ids before this one are settled for good.
-    Release { before: u32 },
+    Release {
+        before: u32,
+    },
     Event(Event),
     /// Nothing more to do until then.
     Timeout(Option<Instant>),
@@ -158,6 +211,8 @@ pub struct Client {
     leaving: Option<SocketId>,
     buffered: f64,
     stalled_since: Instant,
+    /// Since when there has been something in the queue.
+    waiting_since: Option<Instant>,
     released: u32,
     /// The browser's hint, not a verdict: it only names the cause of what happens anyway.
     offline: bool,
@@ -187,6 +242,7 @@ impl Client {
             leaving: None,
             buffered: 0.0,
             stalled_since: Instant::default(),
+            waiting_since: None,
             released: 0,
             offline: false,
         }
@@ -197,10 +253,15 @@ impl Client {
         match input {
             Input::Connect => self.connect(now),
             Input::Disconnect { code, reason } => self.disconnect(now, code, reason)?,
-            Input::Send { bytes, delivery, ttl_ms } => {
+            Input::Send {
+                bytes,
+                delivery,
+                ttl_ms,
+            } => {
                 let expires = ttl_ms.map(|ttl| now.after(ttl as u64));
                 let connected = matches!(self.state, State::Ready { .. });
                 self.outbox.push(bytes, delivery, expires, connected)?;
+                self.waiting_since = self.waiting_since.or(Some(now));
                 self.flush();
             }
             Input::Session(snapshot) => self.protocol.restore(snapshot),
@@ -208,7 +269,12 @@ impl Client {
             Input::Restored(found) => self.restored(now, found),
             Input::Resolved { ticket, answer } => self.resolved(now, ticket, answer),
             Input::Opened { socket } => self.opened(now, socket),
-            Input::Received { socket, route, frame, view } => {
+            Input::Received {
+                socket,
+                route,
+                frame,
+                view,
+            } => {
                 if self.is_open(socket) {
                     self.heard();
                     let inbound = Inbound { route, frame, view };
@@ -221,7 +287,11 @@ impl Client {
                     self.tell(Event::Fault { fault, count: 0 });
                 }
             }
-            Input::HandedOver { socket, count, buffered } => {
+            Input::HandedOver {
+                socket,
+                count,
+                buffered,
+            } => {
                 if self.is_open(socket) {
                     self.outbox.handed_over(count);
                     self.watch_buffer(now, buffered);
@@ -237,14 +307,26 @@ impl Client {
                     self.buffered = buffered;
                 }
             }
-            Input::Closed { socket, code, reason, clean, buffered } => {
+            Input::Closed {
+                socket,
+                code,
+                reason,
+                clean,
+                buffered,
+            } => {
                 self.closed(now, socket, code, reason, clean, buffered);
             }
-            Input::StorageDenied => self.tell(Event::Fault { fault: Fault::StorageDenied, count: 0 }),
+            Input::StorageDenied => self.tell(Event::Fault {
+                fault: Fault::StorageDenied,
+                count: 0,
+            }),
             Input::Signal(signal) => self.signal(now, signal),
             Input::Timeout => self.timeouts(now),
         }
         self.tell_fates();
+        if self.outbox.waiting() == 0 {
+            self.waiting_since = None;
+        }
         self.arm_expiry();
         Ok(())
     }
@@ -282,7 +364,10 @@ impl Client {
             State::Closed => Status::Closed,
             State::Ready { .. } => Status::Connected,
             State::Waiting => Status::Reconnecting,
-            State::Restoring | State::Resolving { .. } | State::Opening { .. } | State::Handshaking { .. } => {
+            State::Restoring
+            | State::Resolving { .. }
+            | State::Opening { .. }
+            | State::Handshaking { .. } => {
                 if self.failures == 0 && self.counters.connections == 0 {
                     Status::Connecting
                 } else {
@@ -299,6 +384,11 @@ impl Client {
     /// Messages that wait, and their bytes.
     pub const fn queue(&self) -> (u32, f64) {
         (self.outbox.waiting(), self.outbox.waiting_bytes())
+    }
+
+    /// Since when something has been waiting: the oldest message has waited no longer.
+    pub const fn waiting_since(&self) -> Option<Instant> {
+        self.waiting_since
     }
 
     /// Failures in a row.
@@ -340,7 +430,8 @@ impl Client {
                     self.attempt(now);
                 } else {
                     self.state = State::Restoring;
-                    self.timers.set(Timer::Attempt, now.after(self.config.connect_timeout_ms));
+                    self.timers
+                        .set(Timer::Attempt, now.after(self.config.connect_timeout_ms));
                     self.outputs.push_back(Output::Restore);
                 }
             }
@@ -356,7 +447,12 @@ impl Client {
         }
     }
 
-    fn disconnect(&mut self, now: Instant, code: CloseCode, reason: String) -> Result<(), ApiMisuse> {
+    fn disconnect(
+        &mut self,
+        now: Instant,
+        code: CloseCode,
+        reason: String,
+    ) -> Result<(), ApiMisuse> {
         if !code.is_sendable() {
             return Err(ApiMisuse::CloseCode { code: code.0 });
         }
@@ -368,7 +464,11 @@ impl Client {
         }
         self.journal.note(now, Fact::DisconnectAsked);
         if let Some(socket) = self.socket() {
-            self.outputs.push_back(Output::Close { socket, code, reason: reason.clone() });
+            self.outputs.push_back(Output::Close {
+                socket,
+                code,
+                reason: reason.clone(),
+            });
             self.leaving = Some(socket);
         }
         // Our own code says nothing about the server's will.
@@ -377,7 +477,13 @@ impl Client {
         if self.leaving.is_some() {
             self.timers.set(Timer::Leave, now.after(LEAVE_MS));
         }
-        self.journal.note(now, Fact::Ended { code: code.0, cause: Cause::Closed });
+        self.journal.note(
+            now,
+            Fact::Ended {
+                code: code.0,
+                cause: Cause::Closed,
+            },
+        );
         self.tell(Event::Disconnected {
             code,
             reason,
@@ -402,10 +508,20 @@ impl Client {
     fn attempt(&mut self, now: Instant) {
         self.timers.stop(Timer::Retry);
         self.tickets = self.tickets.wrapping_add(1);
-        self.state = State::Resolving { ticket: self.tickets };
-        self.timers.set(Timer::Attempt, now.after(self.config.connect_timeout_ms));
-        self.journal.note(now, Fact::Dialling { attempt: self.failures });
-        self.outputs.push_back(Output::Resolve { ticket: self.tickets });
+        self.state = State::Resolving {
+            ticket: self.tickets,
+        };
+        self.timers
+            .set(Timer::Attempt, now.after(self.config.connect_timeout_ms));
+        self.journal.note(
+            now,
+            Fact::Dialling {
+                attempt: self.failures,
+            },
+        );
+        self.outputs.push_back(Output::Resolve {
+            ticket: self.tickets,
+        });
     }
 
     fn restored(&mut self, now: Instant, found: Result<Option<Stored>, Fault>) {
@@ -420,7 +536,10 @@ impl Client {
                 Restored::Usable(snapshot) => self.protocol.restore(Some(snapshot)),
                 Restored::Expired => self.outputs.push_back(Output::Persist(None)),
                 Restored::Foreign => {
-                    self.tell(Event::Fault { fault: Fault::StorageCorrupt, count: 0 });
+                    self.tell(Event::Fault {
+                        fault: Fault::StorageCorrupt,
+                        count: 0,
+                    });
                 }
             },
             Err(fault) => self.tell(Event::Fault { fault, count: 0 }),
@@ -449,8 +568,16 @@ impl Client {
             }
             Err(()) => {
                 self.journal.note(now, Fact::UrlProviderFailed);
-                self.tell(Event::Fault { fault: Fault::UrlProvider, count: 0 });
-                self.decide(now, CloseCode::ABNORMAL, Disposition::Retry(Cause::UrlProvider), None);
+                self.tell(Event::Fault {
+                    fault: Fault::UrlProvider,
+                    count: 0,
+                });
+                self.decide(
+                    now,
+                    CloseCode::ABNORMAL,
+                    Disposition::Retry(Cause::UrlProvider),
+                    None,
+                );
             }
         }
     }
@@ -471,7 +598,8 @@ impl Client {
         self.state = State::Ready { socket };
         self.counters.connections = self.counters.connections.wrapping_add(1);
         self.timers.stop(Timer::Attempt);
-        self.timers.set(Timer::Stable, now.after(self.config.stable_ms));
+        self.timers
+            .set(Timer::Stable, now.after(self.config.stable_ms));
         self.advice = None;
         self.journal.note(now, Fact::Ready { recovered });
         if self.heartbeat.can_probe() {
@@ -480,7 +608,10 @@ impl Client {
             self.arm_beat(now);
         }
         self.flush();
-        self.tell(Event::Connected { attempt: self.failures, recovered });
+        self.tell(Event::Connected {
+            attempt: self.failures,
+            recovered,
+        });
         self.release_held();
     }
 
@@ -514,7 +645,14 @@ impl Client {
     }
 
     /// A socket, or an attempt without one, has ended.
-    fn lost(&mut self, now: Instant, code: CloseCode, reason: String, clean: bool, cause: Option<Cause>) {
+    fn lost(
+        &mut self,
+        now: Instant,
+        code: CloseCode,
+        reason: String,
+        clean: bool,
+        cause: Option<Cause>,
+    ) {
         let had_socket = self.socket().is_some();
         let own = self.leave_socket(now, code);
         self.outbox.socket_lost(now, self.buffered, clean);
@@ -528,7 +666,13 @@ impl Client {
     }
 
     /// Whether to reconnect, and when: here and nowhere else.
-    fn decide(&mut self, now: Instant, code: CloseCode, disposition: Disposition, socket: Option<(String, bool)>) {
+    fn decide(
+        &mut self,
+        now: Instant,
+        code: CloseCode,
+        disposition: Disposition,
+        socket: Option<(String, bool)>,
+    ) {
         self.timers.stop(Timer::Attempt);
         let cause = match disposition.cause() {
             Cause::Transport if self.offline => Cause::Offline,
@@ -537,7 +681,13 @@ impl Client {
         let fatal = matches!(disposition, Disposition::Fatal(_));
         let exhausted = f64::from(self.failures) >= self.config.max_attempts;
         if let Some((reason, clean)) = socket {
-            self.journal.note(now, Fact::Ended { code: code.0, cause });
+            self.journal.note(
+                now,
+                Fact::Ended {
+                    code: code.0,
+                    cause,
+                },
+            );
             self.tell(Event::Disconnected {
                 code,
                 reason,
@@ -548,9 +698,18 @@ impl Client {
         }
         if fatal || exhausted {
             self.state = State::Closed;
-            self.journal.note(now, Fact::GaveUp { attempts: self.failures });
+            self.journal.note(
+                now,
+                Fact::GaveUp {
+                    attempts: self.failures,
+                },
+            );
             self.tell(Event::Failed {
-                cause: if fatal { cause } else { Cause::AttemptsExhausted },
+                cause: if fatal {
+                    cause
+                } else {
+                    Cause::AttemptsExhausted
+                },
                 code,
                 attempts: self.failures,
             });
@@ -560,29 +719,57 @@ impl Client {
         let advice = self.advice.take();
         let delay_ms = match (advice, disposition) {
             (Some((after, spread)), _) => (after as u64).saturating_add(self.chance.below(spread)),
-            (None, Disposition::RetryLater(_)) => LATER_LEAST_MS + self.chance.below(LATER_SPREAD_MS),
+            (None, Disposition::RetryLater(_)) => {
+                LATER_LEAST_MS + self.chance.below(LATER_SPREAD_MS)
+            }
             // The browser took the socket, the path is as good as ever: nothing to wait for.
             (None, _) if cause == Cause::Lifecycle => 0,
-            (None, _) => self.config.backoff.delay_ms(self.failures, &mut self.chance),
+            (None, _) => self
+                .config
+                .backoff
+                .delay_ms(self.failures, &mut self.chance),
         };
         self.state = State::Waiting;
         self.timers.set(Timer::Retry, now.after(delay_ms));
         let attempt = self.failures;
-        self.journal.note(now, Fact::Waiting { attempt, delay_ms, advised: advice.is_some() });
+        self.journal.note(
+            now,
+            Fact::Waiting {
+                attempt,
+                delay_ms,
+                advised: advice.is_some(),
+            },
+        );
         if self.outbox.waiting() > 0 {
-            self.journal.note(now, Fact::Unsent { count: self.outbox.waiting() });
+            self.journal.note(
+                now,
+                Fact::Unsent {
+                    count: self.outbox.waiting(),
+                },
+            );
         }
-        self.tell(Event::Reconnecting { attempt, delay_ms, cause });
+        self.tell(Event::Reconnecting {
+            attempt,
+            delay_ms,
+            cause,
+        });
     }
 
     fn disposition(&self, code: CloseCode, own: Option<Disposition>) -> Disposition {
         let table = own.unwrap_or_else(|| code.disposition());
-        match self.config.close_policy.iter().find(|(given, _)| *given == code) {
+        match self
+            .config
+            .close_policy
+            .iter()
+            .find(|(given, _)| *given == code)
+        {
             Some((_, false)) => Disposition::Fatal(match table {
                 Disposition::Fatal(cause) => cause,
                 Disposition::Retry(_) | Disposition::RetryLater(_) => Cause::CloseCode,
             }),
-            Some((_, true)) if matches!(table, Disposition::Fatal(_)) => Disposition::Retry(table.cause()),
+            Some((_, true)) if matches!(table, Disposition::Fatal(_)) => {
+                Disposition::Retry(table.cause())
+            }
             Some((_, true)) | None => table,
         }
     }
@@ -620,7 +807,12 @@ impl Client {
                 Timer::Attempt => match self.state {
                     State::Restoring => self.restored(now, Err(Fault::StorageDenied)),
                     State::Resolving { .. } => {
-                        self.decide(now, CloseCode::ABNORMAL, Disposition::Retry(Cause::HandshakeTimeout), None);
+                        self.decide(
+                            now,
+                            CloseCode::ABNORMAL,
+                            Disposition::Retry(Cause::HandshakeTimeout),
+                            None,
+                        );
                     }
                     State::Opening { .. } | State::Handshaking { .. } => {
                         self.abandon(now, Cause::HandshakeTimeout);
@@ -675,12 +867,22 @@ impl Client {
             Signal::Visible => "the page is visible",
             Signal::Restored => "the page is back from the cache",
             Signal::Resumed => "the page was resumed",
+            Signal::PutAway => {
+                self.journal.note(now, Fact::PutAway);
+                return;
+            }
         };
-        self.offline = signal == Signal::Offline;
+        match signal {
+            Signal::Offline => self.offline = true,
+            Signal::Online => self.offline = false,
+            Signal::Visible | Signal::Restored | Signal::Resumed | Signal::PutAway => {}
+        }
         match self.state {
-            State::Waiting if !self.offline => {
+            State::Waiting if signal != Signal::Offline => {
                 let soon = now.after(self.chance.below(HURRY_MS));
-                if self.timers.get(Timer::Retry).is_some_and(|at| at > soon) && self.advice.is_none() {
+                if self.timers.get(Timer::Retry).is_some_and(|at| at > soon)
+                    && self.advice.is_none()
+                {
                     self.timers.set(Timer::Retry, soon);
                     self.journal.note(now, Fact::Hurried { signal: name });
                 }
@@ -717,7 +919,10 @@ impl Client {
     fn probe_answered(&mut self, now: Instant) {
         if let Some(probing) = self.probing.take() {
             let sample = now.since(probing.since) as f64;
-            let smooth = self.counters.rtt_ms.map_or(sample, |rtt| rtt * 0.75 + sample * 0.25);
+            let smooth = self
+                .counters
+                .rtt_ms
+                .map_or(sample, |rtt| rtt * 0.75 + sample * 0.25);
             self.counters.rtt_ms = Some(smooth);
             self.outbox.proven_before(probing.covers);
             self.timers.stop(Timer::Probe);
@@ -768,7 +973,12 @@ impl Client {
             return;
         }
         if let Some((from, count)) = self.outbox.next_run() {
-            self.outputs.push_back(Output::HandOver { socket, from, count, limit: HIGH_WATER });
+            self.outputs.push_back(Output::HandOver {
+                socket,
+                from,
+                count,
+                limit: HIGH_WATER,
+            });
         }
     }
 
@@ -779,15 +989,23 @@ impl Client {
 
     fn socket(&self) -> Option<SocketId> {
         match self.state {
-            State::Opening { socket } | State::Handshaking { socket } | State::Ready { socket } => Some(socket),
-            State::Idle | State::Restoring | State::Resolving { .. } | State::Waiting | State::Closed => None,
+            State::Opening { socket } | State::Handshaking { socket } | State::Ready { socket } => {
+                Some(socket)
+            }
+            State::Idle
+            | State::Restoring
+            | State::Resolving { .. }
+            | State::Waiting
+            | State::Closed => None,
         }
     }
 
     /// Whether `socket` is the current one and has opened.
     fn is_open(&self, socket: SocketId) -> bool {
         match self.state {
-            State::Handshaking { socket: current } | State::Ready { socket: current } => current == socket,
+            State::Handshaking { socket: current } | State::Ready { socket: current } => {
+                current == socket
+            }
             State::Idle
             | State::Restoring
             | State::Resolving { .. }
@@ -798,9 +1016,16 @@ impl Client {
     }
 
     /// Lets the protocol speak, and does what it says.
-    fn ask<T>(&mut self, now: Instant, speak: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> T) -> T {
+    fn ask<T>(
+        &mut self,
+        now: Instant,
+        speak: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> T,
+    ) -> T {
         let mut effects = std::mem::take(&mut self.effects);
-        let mut cx = Context { now, effects: &mut effects };
+        let mut cx = Context {
+            now,
+            effects: &mut effects,
+        };
         let answer = speak(&mut *self.protocol, &mut cx);
         for effect in effects.drain(..) {
             self.apply(now, effect);
@@ -832,8 +1057,17 @@ impl Client {
                 }
             }
             Effect::ProbeAnswered => self.probe_answered(now),
-            Effect::Advice { retry_after_ms, spread_ms } => {
-                let bounded = |ms: f64| if ms > 0.0 { ms.min(ADVICE_MOST_MS) } else { 0.0 };
+            Effect::Advice {
+                retry_after_ms,
+                spread_ms,
+            } => {
+                let bounded = |ms: f64| {
+                    if ms > 0.0 {
+                        ms.min(ADVICE_MOST_MS)
+                    } else {
+                        0.0
+                    }
+                };
                 self.advice = Some((bounded(retry_after_ms), bounded(spread_ms)));
             }
         }
@@ -852,7 +1086,8 @@ impl Client {
 
     /// A frame that comes before the handshake has ended waits for `ws-connected`, which comes first.
     fn tell_frame(&mut self, event: Event) {
-        if !matches!(self.state, State::Handshaking { .. }) || matches!(event, Event::Fault { .. }) {
+        if !matches!(self.state, State::Handshaking { .. }) || matches!(event, Event::Fault { .. })
+        {
             self.tell(event);
             return;
         }
@@ -874,7 +1109,10 @@ impl Client {
             if let Some(fault) = settled.fate.fault()
                 && !settled.by_choice
             {
-                self.tell(Event::Fault { fault, count: settled.count });
+                self.tell(Event::Fault {
+                    fault,
+                    count: settled.count,
+                });
             }
         }
         let before = self.outbox.first_open();

@@ -153,7 +153,10 @@ impl Config {
         let connect_timeout_ms = valid("connectTimeoutMs", options.connect_timeout_ms)? as u64;
         for (_, event) in &options.routes {
             if event.starts_with("ws-") {
-                return Err(misuse("routes", "may not lead to a ws- event: those are the line's own"));
+                return Err(misuse(
+                    "routes",
+                    "may not lead to a ws- event: those are the line's own",
+                ));
             }
         }
         let reconnect = options.reconnect;
@@ -258,7 +261,11 @@ mod tests {
                 "{}",
                 row.option
             );
-            assert!(valid(row.option, Some(row.least - 1.0)).is_err(), "{}", row.option);
+            assert!(
+                valid(row.option, Some(row.least - 1.0)).is_err(),
+                "{}",
+                row.option
+            );
             assert!(valid(row.option, Some(f64::NAN)).is_err(), "{}", row.option);
         }
     }

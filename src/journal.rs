@@ -10,17 +10,35 @@ use std::collections::VecDeque;
 pub enum Fact {
     ConnectAsked,
     DisconnectAsked,
-    Dialling { attempt: u32 },
+    Dialling {
+        attempt: u32,
+    },
     Opened,
-    Ready { recovered: bool },
-    Ended { code: u16, cause: Cause },
+    Ready {
+        recovered: bool,
+    },
+    Ended {
+        code: u16,
+        cause: Cause,
+    },
     UrlProviderFailed,
-    Waiting { attempt: u32, delay_ms: u64, advised: bool },
-    Hurried { signal: &'static str },
+    Waiting {
+        attempt: u32,
+        delay_ms: u64,
+        advised: bool,
+    },
+    Hurried {
+        signal: &'static str,
+    },
+    PutAway,
     Probing,
     Stable,
-    GaveUp { attempts: u32 },
-    Unsent { count: u32 },
+    GaveUp {
+        attempts: u32,
+    },
+    Unsent {
+        count: u32,
+    },
 }
 
 const LENGTH: usize = 64;
@@ -66,9 +84,14 @@ impl Fact {
                 advised,
             } => format!(
                 "waiting {delay_ms} ms before attempt {attempt}, by {}",
-                if advised { "the gateway's advice" } else { "backoff" }
+                if advised {
+                    "the gateway's advice"
+                } else {
+                    "backoff"
+                }
             ),
             Self::Hurried { signal } => format!("trying sooner: {signal}"),
+            Self::PutAway => "the browser puts the page away".into(),
             Self::Probing => "asking for a sign of life".into(),
             Self::Stable => "stable: earlier failures are forgiven".into(),
             Self::GaveUp { attempts } => format!("gave up after {attempts} failures in a row"),

@@ -205,7 +205,11 @@ impl Outbox {
             self.taken_bytes = 0.0;
         } else {
             for entry in self.entries.range(..self.taken) {
-                let bytes = if entry.gone { 0.0 } else { f64::from(entry.bytes) };
+                let bytes = if entry.gone {
+                    0.0
+                } else {
+                    f64::from(entry.bytes)
+                };
                 if self.taken_bytes - bytes < buffered {
                     break;
                 }
@@ -253,7 +257,13 @@ impl Outbox {
         self.taken_bytes = 0.0;
         while let Some(doubt) = self.doubts.pop_front() {
             if !clean {
-                settle(&mut self.settled, doubt.from, doubt.count, Fate::Unknown, false);
+                settle(
+                    &mut self.settled,
+                    doubt.from,
+                    doubt.count,
+                    Fate::Unknown,
+                    false,
+                );
             }
         }
     }
@@ -471,7 +481,9 @@ mod tests {
 
     fn fates(outbox: &mut Outbox) -> Vec<(u32, u32, Fate)> {
         let rows = outbox.take_settled();
-        rows.iter().map(|row| (row.from, row.count, row.fate)).collect()
+        rows.iter()
+            .map(|row| (row.from, row.count, row.fate))
+            .collect()
     }
 
     fn push(outbox: &mut Outbox, bytes: u32) {
@@ -599,10 +611,7 @@ mod tests {
         assert_eq!(outbox.next_run(), Some((2, 1)));
         outbox.handed_over(1);
         outbox.drained(NOW, 0.0);
-        assert_eq!(
-            fates(&mut outbox),
-            [(0, 1, Fate::Sent), (2, 1, Fate::Sent)]
-        );
+        assert_eq!(fates(&mut outbox), [(0, 1, Fate::Sent), (2, 1, Fate::Sent)]);
     }
 
     #[test]
@@ -610,7 +619,10 @@ mod tests {
         let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
         outbox.push(1, Delivery::Drop, None, false).unwrap();
         let rows = outbox.take_settled();
-        assert!(rows.iter().all(|row| row.fate == Fate::Rejected && row.by_choice));
+        assert!(
+            rows.iter()
+                .all(|row| row.fate == Fate::Rejected && row.by_choice)
+        );
         assert_eq!(rows.len(), 1);
         outbox.push(1, Delivery::Drop, None, true).unwrap();
         assert_eq!(outbox.next_run(), Some((1, 1)));

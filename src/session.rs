@@ -87,7 +87,10 @@ mod tests {
     #[test]
     fn what_is_not_a_session_is_not_taken_for_one() {
         assert_eq!(Stored::default().judge(f64::INFINITY), Restored::Foreign);
-        assert_eq!(stored("", Some(0.0)).judge(f64::INFINITY), Restored::Foreign);
+        assert_eq!(
+            stored("", Some(0.0)).judge(f64::INFINITY),
+            Restored::Foreign
+        );
         let huge = "x".repeat(MAX_TOKEN_BYTES + 1);
         assert_eq!(
             stored(&huge, Some(0.0)).judge(f64::INFINITY),

@@ -87,7 +87,10 @@ impl Nexus {
         let client_id = inbound.view.string("clientId");
         let token = inbound.view.string(&self.config.token_field);
         let ours = client_id.is_some() && client_id == self.asked_for;
-        if token.as_ref().is_some_and(|token| token.len() > MAX_TOKEN_BYTES) {
+        if token
+            .as_ref()
+            .is_some_and(|token| token.len() > MAX_TOKEN_BYTES)
+        {
             cx.fault(Fault::Malformed);
         } else if let Some(token) = token {
             self.session = Some(Snapshot { token, client_id });
@@ -127,16 +130,8 @@ impl Nexus {
                     cx.stop_timer();
                 }
             }
-            OFFER => {
-                if inbound.view.boolean("ping") == Some(true) {
-                    cx.offer_probe();
-                }
-            }
-            PONG => {
-                if inbound.view.number("n") == Some(f64::from(self.probe)) {
-                    cx.probe_answered();
-                }
-            }
+            OFFER if inbound.view.boolean("ping") == Some(true) => cx.offer_probe(),
+            PONG if inbound.view.number("n") == Some(f64::from(self.probe)) => cx.probe_answered(),
             ADVICE => match inbound.view.number("retryAfterMs") {
                 Some(after) if after >= 0.0 => {
                     cx.advise(after, inbound.view.number("spreadMs").unwrap_or(0.0));
@@ -219,7 +214,9 @@ impl Protocol for Nexus {
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition> {
         self.phase = Phase::Greeting;
         // A token that the server will not have must not be presented for ever; without one, the refusal is final.
-        if code.disposition() == Disposition::Fatal(Cause::Unauthorized) && self.session.take().is_some() {
+        if code.disposition() == Disposition::Fatal(Cause::Unauthorized)
+            && self.session.take().is_some()
+        {
             cx.persist();
             return Some(Disposition::Retry(Cause::Unauthorized));
         }
@@ -243,7 +240,11 @@ fn route_table(init_type: &str, own: &[(String, String)]) -> Vec<RouteRow> {
     };
     let mut rows = vec![row(init_type, "session-init")];
     rows.extend(CONTROL.iter().map(|frame_type| row(frame_type, "")));
-    rows.extend(EVENTS.iter().map(|(frame_type, event)| row(frame_type, event)));
+    rows.extend(
+        EVENTS
+            .iter()
+            .map(|(frame_type, event)| row(frame_type, event)),
+    );
     for (frame_type, event) in own {
         let new = row(frame_type, event);
         match rows.iter_mut().find(|row| row.frame_type == *frame_type) {

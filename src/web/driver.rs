@@ -1,0 +1,166 @@
+//! The run loop: the only place in the product that performs effects. It decides nothing.
+
+use super::env::{Alarm, Clock, Env};
+use super::events::Events;
+use super::socket::Socket;
+use super::storage::Store;
+use crate::client::{Client, Input, Output, Status};
+use crate::error::ApiMisuse;
+use crate::wire::CloseCode;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use wasm_bindgen::JsValue;
+
+/// What came of an effect.
+enum Done {
+    Nothing,
+    Answered(Input<'static>),
+    /// There is nothing more to do.
+    All,
+}
+
+pub struct Driver {
+    pub client: RefCell<Client>,
+    pub socket: Socket,
+    pub events: Events,
+    pub store: Store,
+    pub env: Env,
+    pub clock: Clock,
+    handle: RefCell<JsValue>,
+    pub max_attempts: Cell<f64>,
+    alarm: Alarm,
+    draining: Cell<bool>,
+}
+
+impl Driver {
+    pub fn new(
+        client: Client,
+        socket: Socket,
+        events: Events,
+        store: Store,
+        env: Env,
+        max_attempts: f64,
+    ) -> Self {
+        Self {
+            client: RefCell::new(client),
+            socket,
+            events,
+            store,
+            env,
+            clock: Clock::start(),
+            handle: RefCell::new(JsValue::UNDEFINED),
+            max_attempts: Cell::new(max_attempts),
+            alarm: Alarm::default(),
+            draining: Cell::new(false),
+        }
+    }
+
+    /// Feeds one input and does all that follows from it.
+    pub fn step(self: &Rc<Self>, input: Input<'_>) -> Result<(), ApiMisuse> {
+        let now = match &input {
+            // A message that goes out at once needs no clock, which would cost as much as all the rest of its way.
+            Input::Send { ttl_ms: None, .. }
+                if self.client.borrow().status() == Status::Connected =>
+            {
+                self.clock.last()
+            }
+            _ => self.clock.now(),
+        };
+        self.client.borrow_mut().handle(now, input)?;
+        // A listener called us while its event was being dispatched: the loop further out goes on.
+        if self.draining.replace(true) {
+            return Ok(());
+        }
+        loop {
+            // A `let` of its own: in `match self.client.borrow_mut().poll_output()` the guard would live until the end of
+            // the `match`, and the first listener that calls `send` would panic.
+            let output = self.client.borrow_mut().poll_output();
+            match self.perform(output) {
+                Done::Nothing => {}
+                // What follows from an effect at once is fed before the next output is asked for.
+                Done::Answered(input) => self.feed(input),
+                Done::All => break,
+            }
+        }
+        self.draining.set(false);
+        Ok(())
+    }
+
+    fn perform(self: &Rc<Self>, output: Output) -> Done {
+        match output {
+            Output::Restore => self.store.restore(&self.handle()),
+            Output::Resolve { ticket } => self.env.resolve(ticket, &self.handle()),
+            Output::Open { socket } => {
+                let (url, protocols) = (self.env.url(), self.env.protocols());
+                if let Err(reason) = self.socket.open(socket, &url, &protocols, &self.handle()) {
+                    return Done::Answered(Input::Closed {
+                        socket,
+                        code: CloseCode::ABNORMAL,
+                        reason,
+                        clean: false,
+                        buffered: 0.0,
+                    });
+                }
+            }
+            Output::Transmit { socket, text } => self.socket.transmit(socket, &text),
+            Output::HandOver {
+                socket,
+                from,
+                count,
+                limit,
+            } => {
+                let (count, buffered) = self.socket.hand_over(socket, from, count, limit);
+                return Done::Answered(Input::HandedOver {
+                    socket,
+                    count,
+                    buffered,
+                });
+            }
+            Output::Close {
+                socket,
+                code,
+                reason,
+            } => self.socket.close(socket, code, &reason),
+            Output::Persist(Some(snapshot)) => {
+                self.store
+                    .save_token(&snapshot.token, snapshot.client_id, &self.handle());
+            }
+            Output::Persist(None) => self.store.clear(&self.handle()),
+            Output::Settle(settled) => self.socket.settle(settled),
+            Output::Release { before } => self.socket.hot.release(before),
+            Output::Event(event) => self.events.tell(event, self.max_attempts.get()),
+            Output::Timeout(at) => {
+                let driver = Rc::downgrade(self);
+                self.alarm.arm(self.clock.last(), at, move || {
+                    if let Some(driver) = driver.upgrade() {
+                        driver.ring();
+                    }
+                });
+                return Done::All;
+            }
+        }
+        Done::Nothing
+    }
+
+    /// The handle as the page holds it: what the JavaScript halves call back.
+    pub fn handle(&self) -> JsValue {
+        self.handle.borrow().clone()
+    }
+
+    pub fn bind(&self, handle: JsValue) {
+        self.handle.replace(handle);
+    }
+
+    fn feed(&self, input: Input<'_>) {
+        // Only a page's command can be a misuse.
+        let _ = self.client.borrow_mut().handle(self.clock.now(), input);
+    }
+
+    fn ring(self: &Rc<Self>) {
+        self.alarm.rang();
+        if let Some((socket, buffered)) = self.socket.buffered() {
+            self.feed(Input::Buffered { socket, buffered });
+        }
+        let _ = self.step(Input::Timeout);
+    }
+}

@@ -1,0 +1,65 @@
+// The JavaScript half of env.rs: the url provider and the signals of the surroundings.
+
+export class Env {
+  constructor(provider, events) {
+    this.provider = provider;
+    this.events = events;
+    this.url = "";
+    this.protocols = [];
+    this.listening = new AbortController();
+  }
+
+  // Calls the page's provider, which is the page's code: it may throw, hang, or call the line.
+  resolve(ticket, handle) {
+    const fail = (error) => {
+      this.events.cause = error;
+      handle.unresolved(ticket);
+    };
+    const take = (answer) => {
+      try {
+        const given = typeof answer === "string" || answer instanceof URL ? { url: answer } : answer;
+        this.url = this.events.url = dialable(given.url);
+        this.protocols = [].concat(given.protocols ?? []);
+        handle.resolved(ticket, typeof given.token === "string" ? given.token : undefined);
+      } catch (error) {
+        fail(error);
+      }
+    };
+    let answer;
+    try {
+      answer = typeof this.provider === "function" ? this.provider() : this.provider;
+    } catch (error) {
+      return fail(error);
+    }
+    if (typeof answer?.then === "function") answer.then(take, fail);
+    else take(answer);
+  }
+
+  listen(handle) {
+    const { signal } = this.listening;
+    const on = (target, type, tell) => target?.addEventListener?.(type, tell, { signal });
+    const { document } = globalThis;
+    on(globalThis, "online", () => handle.signal(0));
+    on(globalThis, "offline", () => handle.signal(1));
+    on(document, "visibilitychange", () => document.visibilityState === "visible" && handle.signal(2));
+    on(globalThis, "pageshow", (event) => event.persisted && handle.signal(3));
+    on(document, "resume", () => handle.signal(4));
+    on(globalThis, "pagehide", () => handle.signal(5));
+    on(document, "freeze", () => handle.signal(5));
+  }
+
+  dispose() {
+    this.listening.abort();
+  }
+}
+
+/** A URL as a WebSocket takes it; relative ones are the page's. Throws what names the trouble. */
+export function dialable(given) {
+  const base = globalThis.location?.href;
+  const url = new URL(String(given), base);
+  const relative = !/^[a-z][a-z0-9+.-]*:/i.test(String(given).trim());
+  if (relative) url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  if (url.protocol !== "ws:" && url.protocol !== "wss:") throw new TypeError(`${url.protocol} is not ws: or wss:`);
+  if (url.hash) throw new TypeError("a WebSocket URL has no fragment");
+  return url.href;
+}

@@ -1,0 +1,100 @@
+//! What the surroundings offer: a clock that survives sleep, entropy, one timer, the url provider, signals.
+
+use crate::time::Instant;
+use gloo_timers::callback::Timeout;
+use std::cell::{Cell, RefCell};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen(module = "/src/web/env.js")]
+extern "C" {
+    pub type Env;
+
+    #[wasm_bindgen(constructor)]
+    pub fn new(provider: JsValue, events: &super::events::Events) -> Env;
+    #[wasm_bindgen(method)]
+    pub fn resolve(this: &Env, ticket: u32, handle: &JsValue);
+    #[wasm_bindgen(method, getter)]
+    pub fn url(this: &Env) -> String;
+    #[wasm_bindgen(method, getter)]
+    pub fn protocols(this: &Env) -> JsValue;
+    #[wasm_bindgen(method)]
+    pub fn listen(this: &Env, handle: &JsValue);
+    #[wasm_bindgen(method)]
+    pub fn dispose(this: &Env);
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
+    #[wasm_bindgen(js_namespace = Date, js_name = now)]
+    fn date_now() -> f64;
+}
+
+/// Milliseconds since the driver was made. `performance.now()` may stand still while a machine sleeps; what the wall
+/// clock saw meanwhile is added.
+pub struct Clock {
+    monotonic: f64,
+    wall: f64,
+    slept: Cell<f64>,
+    last: Cell<Instant>,
+}
+
+/// A smaller difference between the two clocks is drift, not sleep.
+const SLEEP_MS: f64 = 1000.0;
+
+impl Clock {
+    pub fn start() -> Self {
+        Self {
+            monotonic: performance_now(),
+            wall: date_now(),
+            slept: Cell::new(0.0),
+            last: Cell::new(Instant::default()),
+        }
+    }
+
+    pub fn now(&self) -> Instant {
+        let monotonic = performance_now() - self.monotonic;
+        let missed = date_now() - self.wall - monotonic - self.slept.get();
+        if missed > SLEEP_MS {
+            self.slept.set(self.slept.get() + missed);
+        }
+        let now = Instant::from_millis((monotonic + self.slept.get()) as u64).max(self.last.get());
+        self.last.set(now);
+        now
+    }
+
+    /// The last instant that was asked for: for what only needs an order.
+    pub fn last(&self) -> Instant {
+        self.last.get()
+    }
+}
+
+/// The one timer. Dropping a `Timeout` clears it.
+#[derive(Default)]
+pub struct Alarm {
+    armed: Cell<Option<Instant>>,
+    timeout: RefCell<Option<Timeout>>,
+}
+
+/// `setTimeout` takes a longer wait for none at all.
+const LONGEST_MS: u64 = i32::MAX as u64;
+
+impl Alarm {
+    pub fn arm(&self, now: Instant, at: Option<Instant>, ring: impl FnOnce() + 'static) {
+        if self.armed.replace(at) == at {
+            return;
+        }
+        let timeout = at.map(|at| Timeout::new(at.since(now).min(LONGEST_MS) as u32, ring));
+        self.timeout.replace(timeout);
+    }
+
+    /// It rang: the next `arm` sets it, whatever for.
+    pub fn rang(&self) {
+        self.armed.set(None);
+        // Dropping the closure that is running would free what it uses; it has done its work and may be forgotten.
+        if let Some(timeout) = self.timeout.take() {
+            timeout.forget();
+        }
+    }
+}

@@ -1,0 +1,137 @@
+// The JavaScript half of events.rs: what the page hears. A frame stays the object that the browser's parser made; here it
+// waits, if it has to, and becomes the `detail` of an event.
+
+export class Events {
+  constructor(line, target, ErrorType, wildcard) {
+    this.line = line;
+    this.target = target;
+    this.ErrorType = ErrorType;
+    // Event names in the order of the routes; `null` for a frame type that becomes none.
+    this.names = [];
+    // The prefix for types without a route; `undefined` where those are unhandled.
+    this.wildcard = wildcard;
+    this.inbox = new Map();
+    this.nextKey = 0;
+    // Event types for which the line itself has, or once had, a listener.
+    this.heard = new Set();
+    this.direct = new Map();
+    this.url = "";
+    this.cause = undefined;
+    this.dead = undefined;
+    lines.add(this);
+  }
+
+  route(name) {
+    this.names.push(name ?? null);
+  }
+
+  hasWildcard(type) {
+    return this.wildcard !== undefined && !(this.wildcard + type).startsWith("ws-");
+  }
+
+  // The hot path's end.
+  deliver(route, frame) {
+    const name = route > this.names.length ? this.wildcard + frame.type : this.names[route - 1];
+    if (name !== null) this.dispatch(name, frame);
+  }
+
+  // Lets Rust look at a frame; it stays here for as long as Rust holds its key.
+  show(frame, ask) {
+    const key = (this.nextKey = (this.nextKey + 1) >>> 0);
+    this.inbox.set(key, frame);
+    if (!ask(key)) this.inbox.clear();
+  }
+
+  take(key) {
+    const frame = this.inbox.get(key);
+    this.inbox.delete(key);
+    return frame;
+  }
+
+  frame(route, key) {
+    this.deliver(route, this.take(key));
+  }
+
+  unhandled(key) {
+    const frame = this.take(key);
+    const object = frame !== null && typeof frame === "object" && !Array.isArray(frame);
+    const type = object && typeof frame.type === "string" ? frame.type : undefined;
+    const reason = type !== undefined ? "no-route" : object ? "no-type" : "not-an-object";
+    this.dispatch("ws-unhandled", { reason, type, frame });
+  }
+
+  connected(attempt, recovered) {
+    this.dispatch("ws-connected", { url: this.url, attempt, recovered });
+  }
+
+  disconnected(code, reason, wasClean, willReconnect, cause) {
+    this.dispatch("ws-disconnected", { code, reason, wasClean, willReconnect, cause });
+  }
+
+  reconnecting(attempt, maxAttempts, delayMs, cause) {
+    this.dispatch("ws-reconnecting", { attempt, maxAttempts, delayMs, retryAt: Date.now() + delayMs, cause });
+  }
+
+  failed(cause, code, attempts) {
+    this.dispatch("ws-failed", { cause, code, attempts });
+  }
+
+  fault(code, message, count, retryable) {
+    const cause = code === "url.provider" || code.startsWith("storage.") ? this.cause : undefined;
+    this.dispatch("ws-error", new this.ErrorType(code, message, { cause, count: count || undefined, retryable }));
+  }
+
+  dispatch(name, detail) {
+    const { target, line } = this;
+    target?.dispatchEvent(event(name, detail));
+    if (line !== target && this.heard.has(name)) line.dispatchEvent(event(name, detail));
+    if (this.direct.size === 0) return;
+    const listeners = this.direct.get(name);
+    if (listeners === undefined) return;
+    for (const listener of [...listeners]) {
+      try {
+        listener(detail);
+      } catch (error) {
+        // What a listener of the page throws is reported like that of any event, and stops nobody else.
+        reportError(error);
+      }
+    }
+  }
+
+  on(name, listener) {
+    const listeners = this.direct.get(name) ?? new Set();
+    this.direct.set(name, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0 && this.direct.get(name) === listeners) this.direct.delete(name);
+    };
+  }
+
+  dispose() {
+    lines.delete(this);
+    this.inbox.clear();
+    this.direct.clear();
+  }
+}
+
+const lines = new Set();
+
+// `initCustomEvent` is old but makes the same event faster and with less garbage; a worker has no document.
+const event =
+  typeof document === "undefined"
+    ? (name, detail) => new CustomEvent(name, { detail })
+    : (name, detail) => {
+        const made = document.createEvent("CustomEvent");
+        made.initCustomEvent(name, false, false, detail);
+        return made;
+      };
+
+/** A panic of ours. Nothing of Rust may be called any more; each line says so once, when the stack has unwound. */
+export function panicked(text) {
+  for (const line of lines) {
+    if (line.dead !== undefined) continue;
+    line.dead = new line.ErrorType("internal", text, { retryable: false });
+    line.stop?.();
+    queueMicrotask(() => line.dispatch("ws-error", line.dead));
+  }
+}

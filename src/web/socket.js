@@ -1,0 +1,137 @@
+// The JavaScript half of socket.rs: the hot path in both directions. It lives here because a string that crosses into
+// wasm costs more than everything else a frame needs; only numbers do. No policy: Rust is asked about every frame.
+
+export class Socket {
+  constructor(events, maxFrameBytes) {
+    this.events = events;
+    this.maxFrameBytes = maxFrameBytes;
+    // The route table, filled by Rust: row n is route n + 1.
+    this.types = [];
+    // Messages from id `base` on, in order: the text until the browser has written it out, the receipt until its fate
+    // is final.
+    this.base = 0;
+    this.texts = [];
+    this.receipts = [];
+  }
+
+  route(type) {
+    this.types.push(type);
+  }
+
+  attach(ws, id, handle) {
+    ws.onopen = () => handle.opened(id);
+    ws.onmessage = (event) => this.receive(event.data, id, handle);
+    // `error` says nothing that `close` does not say better, and always comes before it.
+    ws.onclose = (event) => {
+      detach(ws);
+      handle.closed(id, event.code, event.wasClean, ws.bufferedAmount, event.reason);
+    };
+  }
+
+  receive(text, id, handle) {
+    const max = this.maxFrameBytes;
+    if (typeof text !== "string") return handle.garbled(id, 0);
+    if (text.length * 3 > max && byteLength(text) > max) return handle.garbled(id, 1);
+    let frame;
+    try {
+      frame = JSON.parse(text);
+    } catch {
+      return handle.garbled(id, 2);
+    }
+    const type = frame?.type;
+    const types = this.types;
+    let route = 0;
+    if (typeof type === "string") {
+      // A scan with === is faster than a Map: a string fresh from JSON.parse has no hash yet.
+      for (let i = 0; i < types.length; i++) {
+        if (types[i] === type) {
+          route = i + 1;
+          break;
+        }
+      }
+      if (route === 0 && this.events.hasWildcard(type)) route = types.length + 1;
+    }
+    if (route !== 0 && handle.admit(id, route)) this.events.deliver(route, frame);
+    else this.events.show(frame, (key) => handle.received(id, route, key, frame));
+  }
+
+  // Keeps a message before Rust decides on it; its id follows from its place.
+  keep(text, receipt) {
+    this.texts.push(text);
+    this.receipts.push(receipt);
+  }
+
+  unkeep() {
+    this.texts.pop();
+    this.receipts.pop();
+  }
+
+  // Hands over messages in order until one is refused or the browser holds `limit` bytes; answers how many were taken.
+  handOver(ws, from, count, limit) {
+    const texts = this.texts;
+    const start = (from - this.base) >>> 0;
+    const end = start + count;
+    let at = start;
+    try {
+      // A socket that is not open discards in silence what it is given.
+      while (at < end && ws.readyState === 1) {
+        ws.send(texts[at]);
+        if ((++at & 15) === 0 && ws.bufferedAmount >= limit) break;
+      }
+    } catch {
+      // The message that was refused, and those behind it, stay.
+    }
+    return at - start;
+  }
+
+  settle(from, count, fate) {
+    const start = (from - this.base) >>> 0;
+    for (let at = start; at < start + count; at++) {
+      this.texts[at] = undefined;
+      this.receipts[at]?.settle(fate);
+    }
+  }
+
+  release(before) {
+    const count = (before - this.base) >>> 0;
+    // Moving the arrays for every single message would cost more than keeping a few settled ones.
+    if (count < 64 && count < this.texts.length) return;
+    this.texts = this.texts.slice(count);
+    this.receipts = this.receipts.slice(count);
+    this.base = before;
+  }
+
+  waiting() {
+    return this.texts.filter((text) => text !== undefined);
+  }
+}
+
+/** Gives up a socket: what it still says is nobody's business. One that is connecting is closed once it has opened, for closing it earlier breaks WebKit. */
+export function abandon(ws, reason) {
+  const connecting = ws.readyState === 0;
+  detach(ws);
+  if (connecting) ws.onopen = () => ws.close();
+  else ws.close(4000, reason);
+}
+
+export function detach(ws) {
+  ws.onopen = ws.onmessage = ws.onclose = null;
+}
+
+/** Length in UTF-8 bytes. */
+export function byteLength(text) {
+  let bytes = text.length;
+  // Most texts are ASCII, and a regular expression sees that faster than a loop.
+  if (!/[^\x00-\x7f]/.test(text)) return bytes;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 0x7ff) bytes += 2;
+    else if (unit > 0x7f) bytes += 1;
+    // A pair is four bytes; a lone half becomes U+FFFD, three.
+    if (unit >= 0xd800 && unit < 0xdc00) {
+      const next = text.charCodeAt(i + 1);
+      if (next >= 0xdc00 && next < 0xe000) i++;
+    }
+  }
+  return bytes;
+}

@@ -1,0 +1,103 @@
+// The JavaScript half of storage.rs: where a session is kept. Nothing here throws: what a storage refuses is told once, and
+// the session lives on in memory.
+
+// What is longer was not written by us.
+const LONGEST = 65536;
+
+export class Store {
+  constructor(storage, key, events) {
+    this.key = key;
+    this.events = events;
+    // The session as last saved or found.
+    this.session = null;
+    this.told = false;
+    try {
+      this.storage =
+        storage === "local" ? globalThis.localStorage : storage === "session" ? globalThis.sessionStorage : storage;
+    } catch (error) {
+      this.refused = error;
+    }
+    // A worker has no storage of this kind, and "memory" wants none.
+    if (typeof this.storage?.getItem !== "function") this.storage = undefined;
+  }
+
+  restore(handle) {
+    const refused = (error) => (this.isNews(error) ? handle.restore_failed(false) : this.hand(this.session, handle));
+    if (this.refused) return refused(this.refused);
+    let found;
+    try {
+      found = this.storage?.getItem(this.key);
+    } catch (error) {
+      return refused(error);
+    }
+    if (typeof found?.then === "function") found.then((text) => this.found(text, handle), refused);
+    else this.found(found, handle);
+  }
+
+  found(text, handle) {
+    // What the page saved meanwhile is newer than what was stored.
+    if (this.session !== null || text === null || text === undefined) return this.hand(this.session, handle);
+    let session;
+    try {
+      session = typeof text === "string" && text.length <= LONGEST ? JSON.parse(text) : undefined;
+    } catch {
+      session = undefined;
+    }
+    if (session === null || typeof session !== "object" || Array.isArray(session)) return handle.restore_failed(true);
+    const known = typeof session.token === "string" || typeof session.savedAt === "number";
+    if (known) this.session = session;
+    this.hand(session, handle);
+  }
+
+  hand(session, handle) {
+    if (session === null) return handle.restored_nothing();
+    const { token, clientId, savedAt } = session;
+    handle.restored(text(token), text(clientId), typeof savedAt === "number" ? Date.now() - savedAt : undefined);
+  }
+
+  save(data, handle) {
+    this.session = { ...data, savedAt: Date.now() };
+    this.write((storage) => storage.setItem(this.key, JSON.stringify(this.session)), handle);
+  }
+
+  saveToken(token, clientId, handle) {
+    this.save({ token, clientId }, handle);
+  }
+
+  clear(handle) {
+    this.session = null;
+    this.write((storage) => storage.removeItem(this.key), handle);
+  }
+
+  write(act, handle) {
+    if (this.storage === undefined) return;
+    const denied = (error) => this.isNews(error) && handle.storage_denied();
+    try {
+      const pending = act(this.storage);
+      if (typeof pending?.then === "function") pending.then(undefined, denied);
+    } catch (error) {
+      denied(error);
+    }
+  }
+
+  // The first refusal is told; those that follow from it are not news.
+  isNews(error) {
+    if (this.told) return false;
+    this.events.cause = error;
+    return (this.told = true);
+  }
+
+  /** What is stored now: the storage's word, or memory's where it has none. */
+  async load() {
+    try {
+      const text = await this.storage?.getItem(this.key);
+      const session = typeof text === "string" && text.length <= LONGEST ? JSON.parse(text) : null;
+      if (session !== null && typeof session === "object" && !Array.isArray(session)) return session;
+    } catch {
+      // Refused or unreadable: the line has told of it, or will when it needs the session.
+    }
+    return this.session;
+  }
+}
+
+const text = (value) => (typeof value === "string" ? value : undefined);
