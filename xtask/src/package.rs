@@ -320,7 +320,7 @@ fn bundle(project: &Project, variant: Variant, folder: &Path, abi: &Path) -> Res
         "--legal-comments=none",
     ]);
     esbuild.args([
-        "--chunk-names=chunk-[name]-[hash]",
+        "--chunk-names=[name]-[hash]",
         "--tsconfig=tests/e2e/tsconfig.pkg.json",
         "--log-level=warning",
     ]);

@@ -131,15 +131,11 @@ pub fn walk(folder: &Path) -> Vec<PathBuf> {
         for entry in entries.flatten() {
             let path = entry.path();
             let name = entry.file_name();
+            let skipped = ["target", "node_modules", ".git"]
+                .iter()
+                .any(|skipped| name == *skipped);
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() => {
-                    if !["target", "node_modules", ".git"]
-                        .iter()
-                        .any(|skipped| name == *skipped)
-                    {
-                        folders.push(path);
-                    }
-                }
+                Ok(kind) if kind.is_dir() && !skipped => folders.push(path),
                 Ok(kind) if kind.is_file() => files.push(path),
                 _ => {}
             }

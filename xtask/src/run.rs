@@ -189,7 +189,7 @@ pub fn last_lines(log: &Path, count: usize) -> String {
         .collect();
     lines[lines.len().saturating_sub(count)..]
         .iter()
-        .map(|line| format!("  | {line}"))
+        .map(|line| format!("  | {}", plain(line)))
         .collect::<Vec<_>>()
         .join("\n")
 }
@@ -294,13 +294,13 @@ impl Meter {
                 return;
             }
             self.shown = Some(seconds);
-            let text = format!("  {seconds} s  {}", plain(line));
+            let text = format!("  {seconds} s  {}", plain(line).trim());
             let text: String = text.chars().take(self.width.saturating_sub(1)).collect();
             print!("\r\x1b[K{text}");
             let _ = io::stdout().flush();
         } else if seconds / Self::QUIET_EVERY > self.shown.unwrap_or(0) {
             self.shown = Some(seconds / Self::QUIET_EVERY);
-            let line: String = plain(line).chars().take(100).collect();
+            let line: String = plain(line).trim().chars().take(100).collect();
             say(format_args!("  … {} ({seconds} s) {line}", self.label));
         }
     }
@@ -330,7 +330,7 @@ fn plain(line: &str) -> String {
             text.push(c);
         }
     }
-    text.trim().to_owned()
+    text
 }
 
 #[cfg(test)]
@@ -341,7 +341,7 @@ mod tests {
     fn colours_do_not_reach_the_progress_line() {
         assert_eq!(
             plain("\x1b[1m\x1b[32m   Compiling\x1b[0m foo v1\t(x)"),
-            "Compiling foo v1 (x)"
+            "   Compiling foo v1 (x)"
         );
     }
 
