@@ -29,11 +29,7 @@ impl Backoff {
     /// The wait after so many failures in a row, in whole milliseconds.
     pub fn delay_ms(&self, failures: u32, chance: &mut Chance) -> u64 {
         let ceiling = self.ceiling_ms(failures);
-        if self.jitter {
-            chance.below(ceiling)
-        } else {
-            ceiling as u64
-        }
+        if self.jitter { chance.below(ceiling) } else { ceiling as u64 }
     }
 }
 
@@ -62,29 +58,19 @@ impl Chance {
 mod tests {
     use super::*;
 
-    const DEFAULT: Backoff = Backoff {
-        base_ms: 4000.0,
-        max_ms: 30_000.0,
-        factor: 2.0,
-        jitter: true,
-    };
+    const DEFAULT: Backoff = Backoff { base_ms: 4000.0, max_ms: 30_000.0, factor: 2.0, jitter: true };
 
     #[test]
     fn the_ceiling_doubles_up_to_the_cap_and_stays_there() {
         let ceilings: Vec<_> = (1..=6).map(|n| DEFAULT.ceiling_ms(n)).collect();
-        assert_eq!(
-            ceilings,
-            [4000.0, 8000.0, 16_000.0, 30_000.0, 30_000.0, 30_000.0]
-        );
+        assert_eq!(ceilings, [4000.0, 8000.0, 16_000.0, 30_000.0, 30_000.0, 30_000.0]);
         assert_eq!(DEFAULT.ceiling_ms(u32::MAX), 30_000.0);
     }
 
     #[test]
     fn full_jitter_fills_the_whole_of_the_wait_and_never_leaves_it() {
         let mut chance = Chance::new(7);
-        let waits: Vec<_> = (0..10_000)
-            .map(|_| DEFAULT.delay_ms(1, &mut chance))
-            .collect();
+        let waits: Vec<_> = (0..10_000).map(|_| DEFAULT.delay_ms(1, &mut chance)).collect();
         assert!(waits.iter().all(|wait| *wait < 4000));
         for tenth in 0..10 {
             let hits = waits.iter().filter(|wait| **wait / 400 == tenth).count();
@@ -94,10 +80,7 @@ mod tests {
 
     #[test]
     fn without_jitter_the_wait_is_the_ceiling() {
-        let plain = Backoff {
-            jitter: false,
-            ..DEFAULT
-        };
+        let plain = Backoff { jitter: false, ..DEFAULT };
         assert_eq!(plain.delay_ms(2, &mut Chance::new(0)), 8000);
     }
 

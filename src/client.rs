@@ -5,141 +5,16 @@
 
 use crate::backoff::Chance;
 use crate::config::Config;
+use crate::contract::{Counters, Input, Output, Signal, Status};
 use crate::error::{ApiMisuse, Cause, Fault};
 use crate::heartbeat::{Heartbeat, Verdict};
 use crate::journal::{Fact, Journal};
-use crate::outbox::{Delivery, Outbox, Settled};
+use crate::outbox::Outbox;
 use crate::protocol::{Context, Effect, Event, Inbound, Protocol, RouteRow};
 use crate::session::{Restored, Snapshot, Stored};
 use crate::time::{Instant, Timer, TimerTable};
-use crate::wire::{CloseCode, Disposition, FrameId, Route, SocketId, View};
+use crate::wire::{CloseCode, Disposition, Route, SocketId};
 use std::collections::VecDeque;
-
-/// Everything that can happen. Any input is legal at any time.
-pub enum Input<'a> {
-    Connect,
-    Disconnect {
-        code: CloseCode,
-        reason: String,
-    },
-    Send {
-        bytes: u32,
-        delivery: Delivery,
-        ttl_ms: Option<f64>,
-    },
-    /// The page's own word on the session; `None` forgets it.
-    Session(Option<Snapshot>),
-    /// The line is to end for good: what waits is rejected.
-    Dispose,
-    /// The storage has answered.
-    Restored(Result<Option<Stored>, Fault>),
-    /// The url provider has answered: with a token or without, or it failed.
-    Resolved {
-        ticket: u32,
-        answer: Result<Option<String>, ()>,
-    },
-    Opened {
-        socket: SocketId,
-    },
-    Received {
-        socket: SocketId,
-        route: Route,
-        frame: FrameId,
-        view: &'a dyn View,
-    },
-    /// Something came that is no frame.
-    Garbled {
-        socket: SocketId,
-        fault: Fault,
-    },
-    /// A socket took `count` of the messages that were offered, and holds so many bytes unsent.
-    HandedOver {
-        socket: SocketId,
-        count: u32,
-        buffered: f64,
-    },
-    /// So many bytes are still held by the socket.
-    Buffered {
-        socket: SocketId,
-        buffered: f64,
-    },
-    Closed {
-        socket: SocketId,
-        code: CloseCode,
-        reason: String,
-        clean: bool,
-        buffered: f64,
-    },
-    /// The storage refused a write.
-    StorageDenied,
-    Signal(Signal),
-    Timeout,
-}
-
-/// What the surroundings say. None of it is a verdict on the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    Online,
-    Offline,
-    Visible,
-    /// The page came back out of the back/forward cache: its socket did not survive.
-    Restored,
-    Resumed,
-    /// The page is being frozen or put into that cache.
-    PutAway,
-}
-
-/// Everything we want done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// Read the storage.
-    Restore,
-    /// Ask the url provider.
-    Resolve {
-        ticket: u32,
-    },
-    /// Dial the URL that was resolved.
-    Open {
-        socket: SocketId,
-    },
-    /// A control frame.
-    Transmit {
-        socket: SocketId,
-        text: String,
-    },
-    /// Hand over queued messages until `count` are taken, one is refused, or the browser holds `limit` bytes.
-    HandOver {
-        socket: SocketId,
-        from: u32,
-        count: u32,
-        limit: f64,
-    },
-    Close {
-        socket: SocketId,
-        code: CloseCode,
-        reason: String,
-    },
-    /// Save the session, or remove it.
-    Persist(Option<Snapshot>),
-    Settle(Settled),
-    /// Ids before this one are settled for good.
-    Release {
-        before: u32,
-    },
-    Event(Event),
-    /// Nothing more to do until then.
-    Timeout(Option<Instant>),
-}
-
-/// What the page sees of the state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    Idle,
-    Connecting,
-    Connected,
-    Reconnecting,
-    Closed,
-}
 
 enum State {
     Idle,
@@ -150,17 +25,6 @@ enum State {
     Ready { socket: SocketId },
     Waiting,
     Closed,
-}
-
-/// Counters for `stats()`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counters {
-    pub sockets: u32,
-    pub connections: u32,
-    pub received: f64,
-    /// How often the server sent what it should not.
-    pub misbehaved: f64,
-    pub rtt_ms: Option<f64>,
 }
 
 struct Probing {
@@ -253,11 +117,7 @@ impl Client {
         match input {
             Input::Connect => self.connect(now),
             Input::Disconnect { code, reason } => self.disconnect(now, code, reason)?,
-            Input::Send {
-                bytes,
-                delivery,
-                ttl_ms,
-            } => {
+            Input::Send { bytes, delivery, ttl_ms } => {
                 let expires = ttl_ms.map(|ttl| now.after(ttl as u64));
                 let connected = matches!(self.state, State::Ready { .. });
                 self.outbox.push(bytes, delivery, expires, connected)?;
@@ -269,12 +129,7 @@ impl Client {
             Input::Restored(found) => self.restored(now, found),
             Input::Resolved { ticket, answer } => self.resolved(now, ticket, answer),
             Input::Opened { socket } => self.opened(now, socket),
-            Input::Received {
-                socket,
-                route,
-                frame,
-                view,
-            } => {
+            Input::Received { socket, route, frame, view } => {
                 if self.is_open(socket) {
                     self.heard();
                     let inbound = Inbound { route, frame, view };
@@ -287,11 +142,7 @@ impl Client {
                     self.tell(Event::Fault { fault, count: 0 });
                 }
             }
-            Input::HandedOver {
-                socket,
-                count,
-                buffered,
-            } => {
+            Input::HandedOver { socket, count, buffered } => {
                 if self.is_open(socket) {
                     self.outbox.handed_over(count);
                     self.watch_buffer(now, buffered);
@@ -307,19 +158,10 @@ impl Client {
                     self.buffered = buffered;
                 }
             }
-            Input::Closed {
-                socket,
-                code,
-                reason,
-                clean,
-                buffered,
-            } => {
+            Input::Closed { socket, code, reason, clean, buffered } => {
                 self.closed(now, socket, code, reason, clean, buffered);
             }
-            Input::StorageDenied => self.tell(Event::Fault {
-                fault: Fault::StorageDenied,
-                count: 0,
-            }),
+            Input::StorageDenied => self.tell(Event::Fault { fault: Fault::StorageDenied, count: 0 }),
             Input::Signal(signal) => self.signal(now, signal),
             Input::Timeout => self.timeouts(now),
         }
@@ -333,9 +175,7 @@ impl Client {
 
     /// The next thing to do. Ends with `Output::Timeout`; call it until then after every input.
     pub fn poll_output(&mut self) -> Output {
-        self.outputs
-            .pop_front()
-            .unwrap_or_else(|| Output::Timeout(self.timers.next()))
+        self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.timers.next()))
     }
 
     /// The hot path: whether a frame may go to the page at once, because no part of the core wants to see it. Counts it
@@ -364,10 +204,7 @@ impl Client {
             State::Closed => Status::Closed,
             State::Ready { .. } => Status::Connected,
             State::Waiting => Status::Reconnecting,
-            State::Restoring
-            | State::Resolving { .. }
-            | State::Opening { .. }
-            | State::Handshaking { .. } => {
+            State::Restoring | State::Resolving { .. } | State::Opening { .. } | State::Handshaking { .. } => {
                 if self.failures == 0 && self.counters.connections == 0 {
                     Status::Connecting
                 } else {
@@ -430,8 +267,7 @@ impl Client {
                     self.attempt(now);
                 } else {
                     self.state = State::Restoring;
-                    self.timers
-                        .set(Timer::Attempt, now.after(self.config.connect_timeout_ms));
+                    self.timers.set(Timer::Attempt, now.after(self.config.connect_timeout_ms));
                     self.outputs.push_back(Output::Restore);
                 }
             }
@@ -447,12 +283,7 @@ impl Client {
         }
     }
 
-    fn disconnect(
-        &mut self,
-        now: Instant,
-        code: CloseCode,
-        reason: String,
-    ) -> Result<(), ApiMisuse> {
+    fn disconnect(&mut self, now: Instant, code: CloseCode, reason: String) -> Result<(), ApiMisuse> {
         if !code.is_sendable() {
             return Err(ApiMisuse::CloseCode { code: code.0 });
         }
@@ -464,11 +295,7 @@ impl Client {
         }
         self.journal.note(now, Fact::DisconnectAsked);
         if let Some(socket) = self.socket() {
-            self.outputs.push_back(Output::Close {
-                socket,
-                code,
-                reason: reason.clone(),
-            });
+            self.outputs.push_back(Output::Close { socket, code, reason: reason.clone() });
             self.leaving = Some(socket);
         }
         // Our own code says nothing about the server's will.
@@ -477,20 +304,8 @@ impl Client {
         if self.leaving.is_some() {
             self.timers.set(Timer::Leave, now.after(LEAVE_MS));
         }
-        self.journal.note(
-            now,
-            Fact::Ended {
-                code: code.0,
-                cause: Cause::Closed,
-            },
-        );
-        self.tell(Event::Disconnected {
-            code,
-            reason,
-            clean: true,
-            will_reconnect: false,
-            cause: Cause::Closed,
-        });
+        self.journal.note(now, Fact::Ended { code: code.0, cause: Cause::Closed });
+        self.tell(Event::Disconnected { code, reason, clean: true, will_reconnect: false, cause: Cause::Closed });
         Ok(())
     }
 
@@ -508,20 +323,10 @@ impl Client {
     fn attempt(&mut self, now: Instant) {
         self.timers.stop(Timer::Retry);
         self.tickets = self.tickets.wrapping_add(1);
-        self.state = State::Resolving {
-            ticket: self.tickets,
-        };
-        self.timers
-            .set(Timer::Attempt, now.after(self.config.connect_timeout_ms));
-        self.journal.note(
-            now,
-            Fact::Dialling {
-                attempt: self.failures,
-            },
-        );
-        self.outputs.push_back(Output::Resolve {
-            ticket: self.tickets,
-        });
+        self.state = State::Resolving { ticket: self.tickets };
+        self.timers.set(Timer::Attempt, now.after(self.config.connect_timeout_ms));
+        self.journal.note(now, Fact::Dialling { attempt: self.failures });
+        self.outputs.push_back(Output::Resolve { ticket: self.tickets });
     }
 
     fn restored(&mut self, now: Instant, found: Result<Option<Stored>, Fault>) {
@@ -536,10 +341,7 @@ impl Client {
                 Restored::Usable(snapshot) => self.protocol.restore(Some(snapshot)),
                 Restored::Expired => self.outputs.push_back(Output::Persist(None)),
                 Restored::Foreign => {
-                    self.tell(Event::Fault {
-                        fault: Fault::StorageCorrupt,
-                        count: 0,
-                    });
+                    self.tell(Event::Fault { fault: Fault::StorageCorrupt, count: 0 });
                 }
             },
             Err(fault) => self.tell(Event::Fault { fault, count: 0 }),
@@ -568,16 +370,8 @@ impl Client {
             }
             Err(()) => {
                 self.journal.note(now, Fact::UrlProviderFailed);
-                self.tell(Event::Fault {
-                    fault: Fault::UrlProvider,
-                    count: 0,
-                });
-                self.decide(
-                    now,
-                    CloseCode::ABNORMAL,
-                    Disposition::Retry(Cause::UrlProvider),
-                    None,
-                );
+                self.tell(Event::Fault { fault: Fault::UrlProvider, count: 0 });
+                self.decide(now, CloseCode::ABNORMAL, Disposition::Retry(Cause::UrlProvider), None);
             }
         }
     }
@@ -598,8 +392,7 @@ impl Client {
         self.state = State::Ready { socket };
         self.counters.connections = self.counters.connections.wrapping_add(1);
         self.timers.stop(Timer::Attempt);
-        self.timers
-            .set(Timer::Stable, now.after(self.config.stable_ms));
+        self.timers.set(Timer::Stable, now.after(self.config.stable_ms));
         self.advice = None;
         self.journal.note(now, Fact::Ready { recovered });
         if self.heartbeat.can_probe() {
@@ -608,22 +401,11 @@ impl Client {
             self.arm_beat(now);
         }
         self.flush();
-        self.tell(Event::Connected {
-            attempt: self.failures,
-            recovered,
-        });
+        self.tell(Event::Connected { attempt: self.failures, recovered });
         self.release_held();
     }
 
-    fn closed(
-        &mut self,
-        now: Instant,
-        socket: SocketId,
-        code: CloseCode,
-        reason: String,
-        clean: bool,
-        buffered: f64,
-    ) {
+    fn closed(&mut self, now: Instant, socket: SocketId, code: CloseCode, reason: String, clean: bool, buffered: f64) {
         if self.leaving == Some(socket) {
             self.settle_leaving(now, buffered, clean);
         } else if self.socket() == Some(socket) {
@@ -635,24 +417,13 @@ impl Client {
     /// The current socket is of no use any more, whatever the browser thinks of it.
     fn abandon(&mut self, now: Instant, cause: Cause) {
         if let Some(socket) = self.socket() {
-            self.outputs.push_back(Output::Close {
-                socket,
-                code: CloseCode::GIVEN_UP,
-                reason: cause.name().into(),
-            });
+            self.outputs.push_back(Output::Close { socket, code: CloseCode::GIVEN_UP, reason: cause.name().into() });
         }
         self.lost(now, CloseCode::ABNORMAL, String::new(), false, Some(cause));
     }
 
     /// A socket, or an attempt without one, has ended.
-    fn lost(
-        &mut self,
-        now: Instant,
-        code: CloseCode,
-        reason: String,
-        clean: bool,
-        cause: Option<Cause>,
-    ) {
+    fn lost(&mut self, now: Instant, code: CloseCode, reason: String, clean: bool, cause: Option<Cause>) {
         let had_socket = self.socket().is_some();
         let own = self.leave_socket(now, code);
         self.outbox.socket_lost(now, self.buffered, clean);
@@ -666,13 +437,7 @@ impl Client {
     }
 
     /// Whether to reconnect, and when: here and nowhere else.
-    fn decide(
-        &mut self,
-        now: Instant,
-        code: CloseCode,
-        disposition: Disposition,
-        socket: Option<(String, bool)>,
-    ) {
+    fn decide(&mut self, now: Instant, code: CloseCode, disposition: Disposition, socket: Option<(String, bool)>) {
         self.timers.stop(Timer::Attempt);
         let cause = match disposition.cause() {
             Cause::Transport if self.offline => Cause::Offline,
@@ -681,35 +446,14 @@ impl Client {
         let fatal = matches!(disposition, Disposition::Fatal(_));
         let exhausted = f64::from(self.failures) >= self.config.max_attempts;
         if let Some((reason, clean)) = socket {
-            self.journal.note(
-                now,
-                Fact::Ended {
-                    code: code.0,
-                    cause,
-                },
-            );
-            self.tell(Event::Disconnected {
-                code,
-                reason,
-                clean,
-                will_reconnect: !fatal && !exhausted,
-                cause,
-            });
+            self.journal.note(now, Fact::Ended { code: code.0, cause });
+            self.tell(Event::Disconnected { code, reason, clean, will_reconnect: !fatal && !exhausted, cause });
         }
         if fatal || exhausted {
             self.state = State::Closed;
-            self.journal.note(
-                now,
-                Fact::GaveUp {
-                    attempts: self.failures,
-                },
-            );
+            self.journal.note(now, Fact::GaveUp { attempts: self.failures });
             self.tell(Event::Failed {
-                cause: if fatal {
-                    cause
-                } else {
-                    Cause::AttemptsExhausted
-                },
+                cause: if fatal { cause } else { Cause::AttemptsExhausted },
                 code,
                 attempts: self.failures,
             });
@@ -719,72 +463,38 @@ impl Client {
         let advice = self.advice.take();
         let delay_ms = match (advice, disposition) {
             (Some((after, spread)), _) => (after as u64).saturating_add(self.chance.below(spread)),
-            (None, Disposition::RetryLater(_)) => {
-                LATER_LEAST_MS + self.chance.below(LATER_SPREAD_MS)
-            }
+            (None, Disposition::RetryLater(_)) => LATER_LEAST_MS + self.chance.below(LATER_SPREAD_MS),
             // The browser took the socket, the path is as good as ever: nothing to wait for.
             (None, _) if cause == Cause::Lifecycle => 0,
-            (None, _) => self
-                .config
-                .backoff
-                .delay_ms(self.failures, &mut self.chance),
+            (None, _) => self.config.backoff.delay_ms(self.failures, &mut self.chance),
         };
         self.state = State::Waiting;
         self.timers.set(Timer::Retry, now.after(delay_ms));
         let attempt = self.failures;
-        self.journal.note(
-            now,
-            Fact::Waiting {
-                attempt,
-                delay_ms,
-                advised: advice.is_some(),
-            },
-        );
+        self.journal.note(now, Fact::Waiting { attempt, delay_ms, advised: advice.is_some() });
         if self.outbox.waiting() > 0 {
-            self.journal.note(
-                now,
-                Fact::Unsent {
-                    count: self.outbox.waiting(),
-                },
-            );
+            self.journal.note(now, Fact::Unsent { count: self.outbox.waiting() });
         }
-        self.tell(Event::Reconnecting {
-            attempt,
-            delay_ms,
-            cause,
-        });
+        self.tell(Event::Reconnecting { attempt, delay_ms, cause });
     }
 
     fn disposition(&self, code: CloseCode, own: Option<Disposition>) -> Disposition {
         let table = own.unwrap_or_else(|| code.disposition());
-        match self
-            .config
-            .close_policy
-            .iter()
-            .find(|(given, _)| *given == code)
-        {
+        match self.config.close_policy.iter().find(|(given, _)| *given == code) {
             Some((_, false)) => Disposition::Fatal(match table {
                 Disposition::Fatal(cause) => cause,
                 Disposition::Retry(_) | Disposition::RetryLater(_) => Cause::CloseCode,
             }),
-            Some((_, true)) if matches!(table, Disposition::Fatal(_)) => {
-                Disposition::Retry(table.cause())
-            }
+            Some((_, true)) if matches!(table, Disposition::Fatal(_)) => Disposition::Retry(table.cause()),
             Some((_, true)) | None => table,
         }
     }
 
     /// Everything that belonged to the current socket ends with it.
     fn leave_socket(&mut self, now: Instant, code: CloseCode) -> Option<Disposition> {
-        for timer in [
-            Timer::Attempt,
-            Timer::Protocol,
-            Timer::Retry,
-            Timer::Stable,
-            Timer::Beat,
-            Timer::Probe,
-            Timer::Drain,
-        ] {
+        for timer in
+            [Timer::Attempt, Timer::Protocol, Timer::Retry, Timer::Stable, Timer::Beat, Timer::Probe, Timer::Drain]
+        {
             self.timers.stop(timer);
         }
         self.probing = None;
@@ -807,12 +517,7 @@ impl Client {
                 Timer::Attempt => match self.state {
                     State::Restoring => self.restored(now, Err(Fault::StorageDenied)),
                     State::Resolving { .. } => {
-                        self.decide(
-                            now,
-                            CloseCode::ABNORMAL,
-                            Disposition::Retry(Cause::HandshakeTimeout),
-                            None,
-                        );
+                        self.decide(now, CloseCode::ABNORMAL, Disposition::Retry(Cause::HandshakeTimeout), None);
                     }
                     State::Opening { .. } | State::Handshaking { .. } => {
                         self.abandon(now, Cause::HandshakeTimeout);
@@ -880,16 +585,12 @@ impl Client {
         match self.state {
             State::Waiting if signal != Signal::Offline => {
                 let soon = now.after(self.chance.below(HURRY_MS));
-                if self.timers.get(Timer::Retry).is_some_and(|at| at > soon)
-                    && self.advice.is_none()
-                {
+                if self.timers.get(Timer::Retry).is_some_and(|at| at > soon) && self.advice.is_none() {
                     self.timers.set(Timer::Retry, soon);
                     self.journal.note(now, Fact::Hurried { signal: name });
                 }
             }
-            State::Opening { .. } | State::Handshaking { .. } | State::Ready { .. }
-                if signal == Signal::Restored =>
-            {
+            State::Opening { .. } | State::Handshaking { .. } | State::Ready { .. } if signal == Signal::Restored => {
                 self.abandon(now, Cause::Lifecycle);
             }
             State::Ready { .. } if self.heartbeat.can_probe() => self.probe(now),
@@ -908,10 +609,7 @@ impl Client {
         self.timers.stop(Timer::Beat);
         let due = self.heartbeat.probing(now);
         self.timers.set(Timer::Probe, due);
-        self.probing = Some(Probing {
-            since: now,
-            covers: self.outbox.handed_over_before(),
-        });
+        self.probing = Some(Probing { since: now, covers: self.outbox.handed_over_before() });
         self.journal.note(now, Fact::Probing);
         self.ask(now, |protocol, cx| protocol.probe(cx));
     }
@@ -919,10 +617,7 @@ impl Client {
     fn probe_answered(&mut self, now: Instant) {
         if let Some(probing) = self.probing.take() {
             let sample = now.since(probing.since) as f64;
-            let smooth = self
-                .counters
-                .rtt_ms
-                .map_or(sample, |rtt| rtt * 0.75 + sample * 0.25);
+            let smooth = self.counters.rtt_ms.map_or(sample, |rtt| rtt * 0.75 + sample * 0.25);
             self.counters.rtt_ms = Some(smooth);
             self.outbox.proven_before(probing.covers);
             self.timers.stop(Timer::Probe);
@@ -965,20 +660,12 @@ impl Client {
             return;
         };
         // One offer at a time: its answer offers the rest.
-        let offered = self
-            .outputs
-            .iter()
-            .any(|output| matches!(output, Output::HandOver { .. }));
+        let offered = self.outputs.iter().any(|output| matches!(output, Output::HandOver { .. }));
         if self.buffered >= HIGH_WATER || offered {
             return;
         }
         if let Some((from, count)) = self.outbox.next_run() {
-            self.outputs.push_back(Output::HandOver {
-                socket,
-                from,
-                count,
-                limit: HIGH_WATER,
-            });
+            self.outputs.push_back(Output::HandOver { socket, from, count, limit: HIGH_WATER });
         }
     }
 
@@ -989,23 +676,15 @@ impl Client {
 
     fn socket(&self) -> Option<SocketId> {
         match self.state {
-            State::Opening { socket } | State::Handshaking { socket } | State::Ready { socket } => {
-                Some(socket)
-            }
-            State::Idle
-            | State::Restoring
-            | State::Resolving { .. }
-            | State::Waiting
-            | State::Closed => None,
+            State::Opening { socket } | State::Handshaking { socket } | State::Ready { socket } => Some(socket),
+            State::Idle | State::Restoring | State::Resolving { .. } | State::Waiting | State::Closed => None,
         }
     }
 
     /// Whether `socket` is the current one and has opened.
     fn is_open(&self, socket: SocketId) -> bool {
         match self.state {
-            State::Handshaking { socket: current } | State::Ready { socket: current } => {
-                current == socket
-            }
+            State::Handshaking { socket: current } | State::Ready { socket: current } => current == socket,
             State::Idle
             | State::Restoring
             | State::Resolving { .. }
@@ -1016,16 +695,9 @@ impl Client {
     }
 
     /// Lets the protocol speak, and does what it says.
-    fn ask<T>(
-        &mut self,
-        now: Instant,
-        speak: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> T,
-    ) -> T {
+    fn ask<T>(&mut self, now: Instant, speak: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> T) -> T {
         let mut effects = std::mem::take(&mut self.effects);
-        let mut cx = Context {
-            now,
-            effects: &mut effects,
-        };
+        let mut cx = Context { now, effects: &mut effects };
         let answer = speak(&mut *self.protocol, &mut cx);
         for effect in effects.drain(..) {
             self.apply(now, effect);
@@ -1057,16 +729,9 @@ impl Client {
                 }
             }
             Effect::ProbeAnswered => self.probe_answered(now),
-            Effect::Advice {
-                retry_after_ms,
-                spread_ms,
-            } => {
+            Effect::Advice { retry_after_ms, spread_ms } => {
                 let bounded = |ms: f64| {
-                    if ms > 0.0 {
-                        ms.min(ADVICE_MOST_MS)
-                    } else {
-                        0.0
-                    }
+                    if ms > 0.0 { ms.min(ADVICE_MOST_MS) } else { 0.0 }
                 };
                 self.advice = Some((bounded(retry_after_ms), bounded(spread_ms)));
             }
@@ -1086,8 +751,7 @@ impl Client {
 
     /// A frame that comes before the handshake has ended waits for `ws-connected`, which comes first.
     fn tell_frame(&mut self, event: Event) {
-        if !matches!(self.state, State::Handshaking { .. }) || matches!(event, Event::Fault { .. })
-        {
+        if !matches!(self.state, State::Handshaking { .. }) || matches!(event, Event::Fault { .. }) {
             self.tell(event);
             return;
         }
@@ -1109,10 +773,7 @@ impl Client {
             if let Some(fault) = settled.fate.fault()
                 && !settled.by_choice
             {
-                self.tell(Event::Fault {
-                    fault,
-                    count: settled.count,
-                });
+                self.tell(Event::Fault { fault, count: settled.count });
             }
         }
         let before = self.outbox.first_open();

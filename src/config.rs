@@ -20,12 +20,7 @@ pub struct Number {
 }
 
 const fn number(option: &'static str, least: f64, most: f64, default: f64) -> Number {
-    Number {
-        option,
-        least,
-        most,
-        default,
-    }
+    Number { option, least, most, default }
 }
 
 const DAY_MS: f64 = 86_400_000.0;
@@ -153,10 +148,7 @@ impl Config {
         let connect_timeout_ms = valid("connectTimeoutMs", options.connect_timeout_ms)? as u64;
         for (_, event) in &options.routes {
             if event.starts_with("ws-") {
-                return Err(misuse(
-                    "routes",
-                    "may not lead to a ws- event: those are the line's own",
-                ));
+                return Err(misuse("routes", "may not lead to a ws- event: those are the line's own"));
             }
         }
         let reconnect = options.reconnect;
@@ -180,10 +172,7 @@ impl Config {
                     Some(idle) => Some(valid("heartbeat.idleMs", Some(idle))? as u64),
                     None => None,
                 },
-                probe_timeout_ms: valid(
-                    "heartbeat.probeTimeoutMs",
-                    options.heartbeat.probe_timeout_ms,
-                )? as u64,
+                probe_timeout_ms: valid("heartbeat.probeTimeoutMs", options.heartbeat.probe_timeout_ms)? as u64,
             },
             limits: Limits {
                 max_messages: valid("queue.maxMessages", options.queue.max_messages)?,
@@ -193,21 +182,14 @@ impl Config {
                     Some("drop-oldest") => Overflow::DropOldest,
                     Some("drop-newest") => Overflow::DropNewest,
                     Some(_) => {
-                        return Err(misuse(
-                            "queue.overflow",
-                            "is \"reject\", \"drop-oldest\" or \"drop-newest\"",
-                        ));
+                        return Err(misuse("queue.overflow", "is \"reject\", \"drop-oldest\" or \"drop-newest\""));
                     }
                 },
             },
             max_age_ms: valid("session.maxAgeMs", options.session.max_age_ms)?,
             max_frame_bytes: valid("maxFrameBytes", options.max_frame_bytes)?,
             routes: options.routes,
-            close_policy: options
-                .close_policy
-                .into_iter()
-                .map(|(code, retry)| (CloseCode(code), retry))
-                .collect(),
+            close_policy: options.close_policy.into_iter().map(|(code, retry)| (CloseCode(code), retry)).collect(),
             nexus: NexusConfig {
                 init_type: nexus.init_type.unwrap_or_else(|| "session-init".into()),
                 resume_type: nexus.resume_type.unwrap_or_else(|| "session-resume".into()),
@@ -256,26 +238,15 @@ mod tests {
     #[test]
     fn every_number_has_a_default_within_its_own_limits() {
         for row in NUMBERS {
-            assert!(
-                row.default.is_nan() || (row.default >= row.least && row.default <= row.most),
-                "{}",
-                row.option
-            );
-            assert!(
-                valid(row.option, Some(row.least - 1.0)).is_err(),
-                "{}",
-                row.option
-            );
+            assert!(row.default.is_nan() || (row.default >= row.least && row.default <= row.most), "{}", row.option);
+            assert!(valid(row.option, Some(row.least - 1.0)).is_err(), "{}", row.option);
             assert!(valid(row.option, Some(f64::NAN)).is_err(), "{}", row.option);
         }
     }
 
     #[test]
     fn a_route_cannot_lead_to_an_event_of_the_lines_own() {
-        let options = Options {
-            routes: vec![("x".into(), "ws-connected".into())],
-            ..Options::default()
-        };
+        let options = Options { routes: vec![("x".into(), "ws-connected".into())], ..Options::default() };
         assert_eq!(Config::parse(options).unwrap_err().code(), "config.invalid");
     }
 

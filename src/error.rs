@@ -55,10 +55,7 @@ impl Cause {
 #[non_exhaustive]
 pub enum ApiMisuse {
     /// `config.invalid`: an option outside what it may be.
-    Config {
-        option: &'static str,
-        why: &'static str,
-    },
+    Config { option: &'static str, why: &'static str },
     /// `close.code`: a page may send 1000 or 3000 to 4999.
     CloseCode { code: u16 },
     /// `close.reason`: at most 123 bytes of UTF-8 (RFC 6455, section 5.5).
@@ -84,11 +81,9 @@ impl ApiMisuse {
     pub fn message(&self) -> String {
         match self {
             Self::Config { option, why } => [option, " ", why].concat(),
-            Self::CloseCode { code } => [
-                "a page may close with 1000 or 3000 to 4999, not ",
-                &code.to_string(),
-            ]
-            .concat(),
+            Self::CloseCode { code } => {
+                ["a page may close with 1000 or 3000 to 4999, not ", &code.to_string()].concat()
+            }
             Self::CloseReason => "a close reason has at most 123 bytes of UTF-8".into(),
             Self::TooLarge => "the message alone is above queue.maxBytes".into(),
             Self::QueueFull => "the queue is full (queue.maxMessages, queue.maxBytes)".into(),
@@ -157,18 +152,12 @@ impl Fault {
 
     /// Whether the server is at fault.
     pub const fn is_the_peers(self) -> bool {
-        matches!(
-            self,
-            Self::Binary | Self::FrameTooLarge | Self::NotJson | Self::Malformed
-        )
+        matches!(self, Self::Binary | Self::FrameTooLarge | Self::NotJson | Self::Malformed)
     }
 
     /// Whether trying the same again may go better.
     pub const fn is_retryable(self) -> bool {
-        matches!(
-            self,
-            Self::UrlProvider | Self::Expired | Self::Evicted | Self::Rejected
-        )
+        matches!(self, Self::UrlProvider | Self::Expired | Self::Evicted | Self::Rejected)
     }
 
     /// One sentence, for people.
@@ -184,9 +173,7 @@ impl Fault {
             Self::Expired => "messages waited longer than their ttlMs",
             Self::Evicted => "messages gave way to newer ones (queue.overflow)",
             Self::Rejected => "messages found no room (queue.overflow)",
-            Self::Unknown => {
-                "messages were handed to a socket that died; they may have arrived or not"
-            }
+            Self::Unknown => "messages were handed to a socket that died; they may have arrived or not",
         }
     }
 }

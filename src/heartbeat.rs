@@ -39,13 +39,7 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     pub const fn new(policy: Policy) -> Self {
-        Self {
-            policy,
-            can_probe: false,
-            heard: 0,
-            heard_before: 0,
-            forgiven: false,
-        }
+        Self { policy, can_probe: false, heard: 0, heard_before: 0, forgiven: false }
     }
 
     /// A new socket: what the last server offered is forgotten.
@@ -122,10 +116,7 @@ mod tests {
     }
 
     fn heartbeat(idle_ms: Option<u64>) -> Heartbeat {
-        Heartbeat::new(Policy {
-            idle_ms,
-            probe_timeout_ms: 2000,
-        })
+        Heartbeat::new(Policy { idle_ms, probe_timeout_ms: 2000 })
     }
 
     #[test]

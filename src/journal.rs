@@ -10,35 +10,18 @@ use std::collections::VecDeque;
 pub enum Fact {
     ConnectAsked,
     DisconnectAsked,
-    Dialling {
-        attempt: u32,
-    },
+    Dialling { attempt: u32 },
     Opened,
-    Ready {
-        recovered: bool,
-    },
-    Ended {
-        code: u16,
-        cause: Cause,
-    },
+    Ready { recovered: bool },
+    Ended { code: u16, cause: Cause },
     UrlProviderFailed,
-    Waiting {
-        attempt: u32,
-        delay_ms: u64,
-        advised: bool,
-    },
-    Hurried {
-        signal: &'static str,
-    },
+    Waiting { attempt: u32, delay_ms: u64, advised: bool },
+    Hurried { signal: &'static str },
     PutAway,
     Probing,
     Stable,
-    GaveUp {
-        attempts: u32,
-    },
-    Unsent {
-        count: u32,
-    },
+    GaveUp { attempts: u32 },
+    Unsent { count: u32 },
 }
 
 const LENGTH: usize = 64;
@@ -58,9 +41,7 @@ impl Journal {
 
     /// A line for each fact, oldest first.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.facts
-            .iter()
-            .map(|(at, fact)| [&at.to_string(), " ", &fact.sentence()].concat())
+        self.facts.iter().map(|(at, fact)| [&at.to_string(), " ", &fact.sentence()].concat())
     }
 }
 
@@ -78,17 +59,9 @@ impl Fact {
                 format!("the socket ended with {code}: {}", cause.name())
             }
             Self::UrlProviderFailed => "the url provider failed".into(),
-            Self::Waiting {
-                attempt,
-                delay_ms,
-                advised,
-            } => format!(
+            Self::Waiting { attempt, delay_ms, advised } => format!(
                 "waiting {delay_ms} ms before attempt {attempt}, by {}",
-                if advised {
-                    "the gateway's advice"
-                } else {
-                    "backoff"
-                }
+                if advised { "the gateway's advice" } else { "backoff" }
             ),
             Self::Hurried { signal } => format!("trying sooner: {signal}"),
             Self::PutAway => "the browser puts the page away".into(),

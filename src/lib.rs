@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod client;
 pub mod config;
+pub mod contract;
 pub mod error;
 pub mod heartbeat;
 mod journal;
@@ -17,5 +18,6 @@ pub mod time;
 mod web;
 pub mod wire;
 
-pub use client::{Client, Input, Output, Signal, Status};
+pub use client::Client;
 pub use config::{Config, Options};
+pub use contract::{Counters, Input, Output, Signal, Status};

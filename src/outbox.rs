@@ -143,11 +143,7 @@ impl Outbox {
             self.settle_waiting(id, Fate::Evicted, true);
         }
         let id = self.next_id();
-        self.entries.push_back(Entry {
-            bytes,
-            gone: false,
-            expires,
-        });
+        self.entries.push_back(Entry { bytes, gone: false, expires });
         self.waiting += 1;
         self.waiting_bytes += f64::from(bytes);
         if expires.is_some() {
@@ -166,11 +162,7 @@ impl Outbox {
         while self.entries.get(self.taken)?.gone {
             self.taken += 1;
         }
-        let count = self
-            .entries
-            .range(self.taken..)
-            .take_while(|entry| !entry.gone)
-            .count();
+        let count = self.entries.range(self.taken..).take_while(|entry| !entry.gone).count();
         Some((self.id_at(self.taken), count as u32))
     }
 
@@ -192,8 +184,7 @@ impl Outbox {
         if !self.newest.is_empty() {
             let first_waiting = self.id_at(end);
             let base = self.base;
-            self.newest
-                .retain(|(_, id)| id.wrapping_sub(base) >= first_waiting.wrapping_sub(base));
+            self.newest.retain(|(_, id)| id.wrapping_sub(base) >= first_waiting.wrapping_sub(base));
         }
     }
 
@@ -205,11 +196,7 @@ impl Outbox {
             self.taken_bytes = 0.0;
         } else {
             for entry in self.entries.range(..self.taken) {
-                let bytes = if entry.gone {
-                    0.0
-                } else {
-                    f64::from(entry.bytes)
-                };
+                let bytes = if entry.gone { 0.0 } else { f64::from(entry.bytes) };
                 if self.taken_bytes - bytes < buffered {
                     break;
                 }
@@ -233,11 +220,7 @@ impl Outbox {
             self.settled = rows;
             self.taken -= written;
             self.base = id;
-            self.doubts.push_back(Doubt {
-                from,
-                count: written as u32,
-                since: now,
-            });
+            self.doubts.push_back(Doubt { from, count: written as u32, since: now });
         }
         self.believe_old(now);
     }
@@ -257,13 +240,7 @@ impl Outbox {
         self.taken_bytes = 0.0;
         while let Some(doubt) = self.doubts.pop_front() {
             if !clean {
-                settle(
-                    &mut self.settled,
-                    doubt.from,
-                    doubt.count,
-                    Fate::Unknown,
-                    false,
-                );
+                settle(&mut self.settled, doubt.from, doubt.count, Fate::Unknown, false);
             }
         }
     }
@@ -299,11 +276,7 @@ impl Outbox {
         while id != end {
             // By id, not by index: settling the head moves the indices.
             let index = id.wrapping_sub(self.base) as usize;
-            if self
-                .entries
-                .get(index)
-                .is_some_and(|entry| entry.expires.is_some_and(|at| at <= now))
-            {
+            if self.entries.get(index).is_some_and(|entry| entry.expires.is_some_and(|at| at <= now)) {
                 self.settle_waiting(id, Fate::Expired, false);
             }
             id = id.wrapping_add(1);
@@ -315,11 +288,7 @@ impl Outbox {
         if self.mortal == 0 {
             return None;
         }
-        self.entries
-            .range(self.taken..)
-            .filter(|entry| !entry.gone)
-            .filter_map(|entry| entry.expires)
-            .min()
+        self.entries.range(self.taken..).filter(|entry| !entry.gone).filter_map(|entry| entry.expires).min()
     }
 
     /// Rejects all that waits, for good.
@@ -410,11 +379,7 @@ impl Outbox {
     }
 
     fn believe_old(&mut self, now: Instant) {
-        while self
-            .doubts
-            .front()
-            .is_some_and(|doubt| now.since(doubt.since) > DOUBT_MS)
-        {
+        while self.doubts.front().is_some_and(|doubt| now.since(doubt.since) > DOUBT_MS) {
             self.doubts.pop_front();
         }
         let mut in_doubt: u32 = self.doubts.iter().map(|doubt| doubt.count).sum();
@@ -457,12 +422,7 @@ fn settle(rows: &mut Vec<Settled>, from: u32, count: u32, fate: Fate, by_choice:
         last.count += count;
         return;
     }
-    rows.push(Settled {
-        from,
-        count,
-        fate,
-        by_choice,
-    });
+    rows.push(Settled { from, count, fate, by_choice });
 }
 
 #[cfg(test)]
@@ -472,18 +432,12 @@ mod tests {
     const NOW: Instant = Instant::from_millis(0);
 
     fn outbox(max_messages: f64, max_bytes: f64, overflow: Overflow) -> Outbox {
-        Outbox::new(Limits {
-            max_messages,
-            max_bytes,
-            overflow,
-        })
+        Outbox::new(Limits { max_messages, max_bytes, overflow })
     }
 
     fn fates(outbox: &mut Outbox) -> Vec<(u32, u32, Fate)> {
         let rows = outbox.take_settled();
-        rows.iter()
-            .map(|row| (row.from, row.count, row.fate))
-            .collect()
+        rows.iter().map(|row| (row.from, row.count, row.fate)).collect()
     }
 
     fn push(outbox: &mut Outbox, bytes: u32) {
@@ -509,10 +463,7 @@ mod tests {
         (0..4).for_each(|_| push(&mut outbox, 10));
         outbox.handed_over(3);
         outbox.socket_lost(NOW, 11.0, false);
-        assert_eq!(
-            fates(&mut outbox),
-            [(0, 1, Fate::Sent), (0, 1, Fate::Unknown)]
-        );
+        assert_eq!(fates(&mut outbox), [(0, 1, Fate::Sent), (0, 1, Fate::Unknown)]);
         assert_eq!(outbox.next_run(), Some((1, 3)));
         assert_eq!(outbox.waiting(), 3);
         assert_eq!(outbox.waiting_bytes(), 30.0);
@@ -547,19 +498,10 @@ mod tests {
     fn a_full_queue_refuses_and_changes_nothing() {
         let mut outbox = outbox(2.0, 25.0, Overflow::Reject);
         push(&mut outbox, 10);
-        assert_eq!(
-            outbox.push(26, Delivery::Queue, None, false),
-            Err(ApiMisuse::TooLarge)
-        );
-        assert_eq!(
-            outbox.push(16, Delivery::Queue, None, false),
-            Err(ApiMisuse::QueueFull)
-        );
+        assert_eq!(outbox.push(26, Delivery::Queue, None, false), Err(ApiMisuse::TooLarge));
+        assert_eq!(outbox.push(16, Delivery::Queue, None, false), Err(ApiMisuse::QueueFull));
         push(&mut outbox, 10);
-        assert_eq!(
-            outbox.push(1, Delivery::Queue, None, false),
-            Err(ApiMisuse::QueueFull)
-        );
+        assert_eq!(outbox.push(1, Delivery::Queue, None, false), Err(ApiMisuse::QueueFull));
         assert_eq!(outbox.waiting(), 2);
         assert_eq!(fates(&mut outbox), []);
     }
@@ -585,10 +527,7 @@ mod tests {
         outbox.push(10, latest("pose"), None, false).unwrap();
         assert_eq!(fates(&mut outbox), [(0, 1, Fate::Evicted)]);
         assert_eq!(outbox.next_run(), Some((1, 2)));
-        assert_eq!(
-            outbox.push(11, latest("pose"), None, false),
-            Err(ApiMisuse::QueueFull)
-        );
+        assert_eq!(outbox.push(11, latest("pose"), None, false), Err(ApiMisuse::QueueFull));
         assert_eq!(outbox.waiting(), 2);
         outbox.handed_over(2);
         outbox.push(10, latest("pose"), None, true).unwrap();
@@ -619,10 +558,7 @@ mod tests {
         let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
         outbox.push(1, Delivery::Drop, None, false).unwrap();
         let rows = outbox.take_settled();
-        assert!(
-            rows.iter()
-                .all(|row| row.fate == Fate::Rejected && row.by_choice)
-        );
+        assert!(rows.iter().all(|row| row.fate == Fate::Rejected && row.by_choice));
         assert_eq!(rows.len(), 1);
         outbox.push(1, Delivery::Drop, None, true).unwrap();
         assert_eq!(outbox.next_run(), Some((1, 1)));

@@ -48,10 +48,7 @@ impl Stored {
         if self.age_ms.is_some_and(|age| age > max_age_ms) {
             return Restored::Expired;
         }
-        Restored::Usable(Snapshot {
-            token,
-            client_id: self.client_id,
-        })
+        Restored::Usable(Snapshot { token, client_id: self.client_id })
     }
 }
 
@@ -60,50 +57,28 @@ mod tests {
     use super::*;
 
     fn stored(token: &str, age_ms: Option<f64>) -> Stored {
-        Stored {
-            token: Some(token.into()),
-            client_id: None,
-            age_ms,
-        }
+        Stored { token: Some(token.into()), client_id: None, age_ms }
     }
 
     #[test]
     fn a_session_is_usable_until_its_age_is_above_the_limit() {
-        assert!(matches!(
-            stored("t", Some(1000.0)).judge(1000.0),
-            Restored::Usable(_)
-        ));
+        assert!(matches!(stored("t", Some(1000.0)).judge(1000.0), Restored::Usable(_)));
         assert_eq!(stored("t", Some(1001.0)).judge(1000.0), Restored::Expired);
-        assert!(matches!(
-            stored("t", Some(-5e9)).judge(1000.0),
-            Restored::Usable(_)
-        ));
-        assert!(matches!(
-            stored("t", None).judge(f64::INFINITY),
-            Restored::Usable(_)
-        ));
+        assert!(matches!(stored("t", Some(-5e9)).judge(1000.0), Restored::Usable(_)));
+        assert!(matches!(stored("t", None).judge(f64::INFINITY), Restored::Usable(_)));
     }
 
     #[test]
     fn what_is_not_a_session_is_not_taken_for_one() {
         assert_eq!(Stored::default().judge(f64::INFINITY), Restored::Foreign);
-        assert_eq!(
-            stored("", Some(0.0)).judge(f64::INFINITY),
-            Restored::Foreign
-        );
+        assert_eq!(stored("", Some(0.0)).judge(f64::INFINITY), Restored::Foreign);
         let huge = "x".repeat(MAX_TOKEN_BYTES + 1);
-        assert_eq!(
-            stored(&huge, Some(0.0)).judge(f64::INFINITY),
-            Restored::Foreign
-        );
+        assert_eq!(stored(&huge, Some(0.0)).judge(f64::INFINITY), Restored::Foreign);
     }
 
     #[test]
     fn data_that_the_page_saved_without_a_token_is_its_own_affair() {
-        let page = Stored {
-            age_ms: Some(5.0),
-            ..Stored::default()
-        };
+        let page = Stored { age_ms: Some(5.0), ..Stored::default() };
         assert_eq!(page.judge(f64::INFINITY), Restored::Nothing);
     }
 }

@@ -127,14 +127,8 @@ mod tests {
         table.set(Timer::Beat, Instant::from_millis(10));
         assert_eq!(table.next(), Some(Instant::from_millis(10)));
         assert_eq!(table.take_due(Instant::from_millis(9)), None);
-        assert_eq!(
-            table.take_due(Instant::from_millis(40)).map(|due| due.0),
-            Some(Timer::Retry)
-        );
-        assert_eq!(
-            table.take_due(Instant::from_millis(40)).map(|due| due.0),
-            Some(Timer::Beat)
-        );
+        assert_eq!(table.take_due(Instant::from_millis(40)).map(|due| due.0), Some(Timer::Retry));
+        assert_eq!(table.take_due(Instant::from_millis(40)).map(|due| due.0), Some(Timer::Beat));
         assert_eq!(table.take_due(Instant::from_millis(40)), None);
     }
 
@@ -142,9 +136,6 @@ mod tests {
     fn an_instant_reads_as_seconds_and_never_runs_backwards() {
         assert_eq!(Instant::from_millis(12_345).to_string(), "+12.345s");
         assert_eq!(Instant::from_millis(5).since(Instant::from_millis(9)), 0);
-        assert_eq!(
-            Instant::from_millis(u64::MAX).after(1),
-            Instant::from_millis(u64::MAX)
-        );
+        assert_eq!(Instant::from_millis(u64::MAX).after(1), Instant::from_millis(u64::MAX));
     }
 }

@@ -99,9 +99,8 @@ pub fn push_json_string(out: &mut String, text: &str) {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\u{0}'..='\u{1f}' => {
-                const HEX: [char; 16] = [
-                    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-                ];
+                const HEX: [char; 16] =
+                    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
                 out.push_str("\\u00");
                 out.push(if c < '\u{10}' { '0' } else { '1' });
                 out.push(HEX.get(c as usize % 16).copied().unwrap_or('0'));
@@ -119,38 +118,18 @@ mod tests {
     #[test]
     fn close_codes_follow_the_table() {
         for code in [1000, 1005, 1006, 1011, 1014, 3000, 4000, 4999] {
-            assert_eq!(
-                CloseCode(code).disposition(),
-                Disposition::Retry(Cause::Transport),
-                "{code}"
-            );
+            assert_eq!(CloseCode(code).disposition(), Disposition::Retry(Cause::Transport), "{code}");
         }
-        assert_eq!(
-            CloseCode(1001).disposition(),
-            Disposition::Retry(Cause::ServerRestart)
-        );
-        assert_eq!(
-            CloseCode(1012).disposition(),
-            Disposition::RetryLater(Cause::ServerRestart)
-        );
+        assert_eq!(CloseCode(1001).disposition(), Disposition::Retry(Cause::ServerRestart));
+        assert_eq!(CloseCode(1012).disposition(), Disposition::RetryLater(Cause::ServerRestart));
         for code in [1013, 4408, 4429] {
-            assert_eq!(
-                CloseCode(code).disposition(),
-                Disposition::RetryLater(Cause::Overloaded)
-            );
+            assert_eq!(CloseCode(code).disposition(), Disposition::RetryLater(Cause::Overloaded));
         }
         for code in [1002, 1003, 1007, 1008, 1009, 1010, 1015] {
-            assert_eq!(
-                CloseCode(code).disposition(),
-                Disposition::Fatal(Cause::CloseCode),
-                "{code}"
-            );
+            assert_eq!(CloseCode(code).disposition(), Disposition::Fatal(Cause::CloseCode), "{code}");
         }
         for code in [4401, 4403] {
-            assert_eq!(
-                CloseCode(code).disposition(),
-                Disposition::Fatal(Cause::Unauthorized)
-            );
+            assert_eq!(CloseCode(code).disposition(), Disposition::Fatal(Cause::Unauthorized));
         }
     }
 

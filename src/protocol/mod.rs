@@ -28,25 +28,11 @@ pub enum Event {
     /// The protocol is ready. `recovered`: the session is the one from before.
     Connected { attempt: u32, recovered: bool },
     /// A socket ended. Exactly one for each socket.
-    Disconnected {
-        code: CloseCode,
-        reason: String,
-        clean: bool,
-        will_reconnect: bool,
-        cause: Cause,
-    },
+    Disconnected { code: CloseCode, reason: String, clean: bool, will_reconnect: bool, cause: Cause },
     /// There will be another attempt.
-    Reconnecting {
-        attempt: u32,
-        delay_ms: u64,
-        cause: Cause,
-    },
+    Reconnecting { attempt: u32, delay_ms: u64, cause: Cause },
     /// There will be none until the page asks.
-    Failed {
-        cause: Cause,
-        code: CloseCode,
-        attempts: u32,
-    },
+    Failed { cause: Cause, code: CloseCode, attempts: u32 },
     /// Something is wrong and the line goes on. `count` messages are concerned, where messages are.
     Fault { fault: Fault, count: u32 },
     /// A frame with a route.
@@ -146,8 +132,7 @@ impl Context<'_> {
     }
 
     pub fn fault(&mut self, fault: Fault) {
-        self.effects
-            .push(Effect::Emit(Event::Fault { fault, count: 0 }));
+        self.effects.push(Effect::Emit(Event::Fault { fault, count: 0 }));
     }
 
     /// The protocol's one deadline, so many milliseconds from now. A second call replaces the first.
@@ -176,10 +161,7 @@ impl Context<'_> {
 
     /// The server's word on when to come back, should the socket end.
     pub fn advise(&mut self, retry_after_ms: f64, spread_ms: f64) {
-        self.effects.push(Effect::Advice {
-            retry_after_ms,
-            spread_ms,
-        });
+        self.effects.push(Effect::Advice { retry_after_ms, spread_ms });
     }
 }
 

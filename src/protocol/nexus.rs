@@ -16,13 +16,7 @@ const REFUSED: Route = Route(3);
 const OFFER: Route = Route(4);
 const PONG: Route = Route(5);
 const ADVICE: Route = Route(6);
-const CONTROL: [&str; 5] = [
-    "session-resumed",
-    "session-refused",
-    "gateway-offer",
-    "pong",
-    "server-advice",
-];
+const CONTROL: [&str; 5] = ["session-resumed", "session-refused", "gateway-offer", "pong", "server-advice"];
 
 /// Frame types that only become events.
 const EVENTS: [(&str, &str); 6] = [
@@ -87,10 +81,7 @@ impl Nexus {
         let client_id = inbound.view.string("clientId");
         let token = inbound.view.string(&self.config.token_field);
         let ours = client_id.is_some() && client_id == self.asked_for;
-        if token
-            .as_ref()
-            .is_some_and(|token| token.len() > MAX_TOKEN_BYTES)
-        {
+        if token.as_ref().is_some_and(|token| token.len() > MAX_TOKEN_BYTES) {
             cx.fault(Fault::Malformed);
         } else if let Some(token) = token {
             self.session = Some(Snapshot { token, client_id });
@@ -169,10 +160,7 @@ impl Protocol for Nexus {
             frame.push('}');
             cx.send_now(frame);
             self.asked_for = session.client_id.clone();
-            self.phase = Phase::Resuming {
-                greeted: false,
-                spoken: false,
-            };
+            self.phase = Phase::Resuming { greeted: false, spoken: false };
             cx.set_timer(self.config.consent_ms);
         }
         if self.config.ready_on_open {
@@ -214,9 +202,7 @@ impl Protocol for Nexus {
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition> {
         self.phase = Phase::Greeting;
         // A token that the server will not have must not be presented for ever; without one, the refusal is final.
-        if code.disposition() == Disposition::Fatal(Cause::Unauthorized)
-            && self.session.take().is_some()
-        {
+        if code.disposition() == Disposition::Fatal(Cause::Unauthorized) && self.session.take().is_some() {
             cx.persist();
             return Some(Disposition::Retry(Cause::Unauthorized));
         }
@@ -240,11 +226,7 @@ fn route_table(init_type: &str, own: &[(String, String)]) -> Vec<RouteRow> {
     };
     let mut rows = vec![row(init_type, "session-init")];
     rows.extend(CONTROL.iter().map(|frame_type| row(frame_type, "")));
-    rows.extend(
-        EVENTS
-            .iter()
-            .map(|(frame_type, event)| row(frame_type, event)),
-    );
+    rows.extend(EVENTS.iter().map(|(frame_type, event)| row(frame_type, event)));
     for (frame_type, event) in own {
         let new = row(frame_type, event);
         match rows.iter_mut().find(|row| row.frame_type == *frame_type) {

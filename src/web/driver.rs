@@ -4,7 +4,8 @@ use super::env::{Alarm, Clock, Env};
 use super::events::Events;
 use super::socket::Socket;
 use super::storage::Store;
-use crate::client::{Client, Input, Output, Status};
+use crate::client::Client;
+use crate::contract::{Input, Output, Status};
 use crate::error::ApiMisuse;
 use crate::wire::CloseCode;
 use std::cell::{Cell, RefCell};
@@ -33,14 +34,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub fn new(
-        client: Client,
-        socket: Socket,
-        events: Events,
-        store: Store,
-        env: Env,
-        max_attempts: f64,
-    ) -> Self {
+    pub fn new(client: Client, socket: Socket, events: Events, store: Store, env: Env, max_attempts: f64) -> Self {
         Self {
             client: RefCell::new(client),
             socket,
@@ -59,11 +53,7 @@ impl Driver {
     pub fn step(self: &Rc<Self>, input: Input<'_>) -> Result<(), ApiMisuse> {
         let now = match &input {
             // A message that goes out at once needs no clock, which would cost as much as all the rest of its way.
-            Input::Send { ttl_ms: None, .. }
-                if self.client.borrow().status() == Status::Connected =>
-            {
-                self.clock.last()
-            }
+            Input::Send { ttl_ms: None, .. } if self.client.borrow().status() == Status::Connected => self.clock.last(),
             _ => self.clock.now(),
         };
         self.client.borrow_mut().handle(now, input)?;
@@ -103,27 +93,13 @@ impl Driver {
                 }
             }
             Output::Transmit { socket, text } => self.socket.transmit(socket, &text),
-            Output::HandOver {
-                socket,
-                from,
-                count,
-                limit,
-            } => {
+            Output::HandOver { socket, from, count, limit } => {
                 let (count, buffered) = self.socket.hand_over(socket, from, count, limit);
-                return Done::Answered(Input::HandedOver {
-                    socket,
-                    count,
-                    buffered,
-                });
+                return Done::Answered(Input::HandedOver { socket, count, buffered });
             }
-            Output::Close {
-                socket,
-                code,
-                reason,
-            } => self.socket.close(socket, code, &reason),
+            Output::Close { socket, code, reason } => self.socket.close(socket, code, &reason),
             Output::Persist(Some(snapshot)) => {
-                self.store
-                    .save_token(&snapshot.token, snapshot.client_id, &self.handle());
+                self.store.save_token(&snapshot.token, snapshot.client_id, &self.handle());
             }
             Output::Persist(None) => self.store.clear(&self.handle()),
             Output::Settle(settled) => self.socket.settle(settled),
@@ -157,6 +133,9 @@ impl Driver {
     }
 
     fn ring(self: &Rc<Self>) {
+        if super::DEAD.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
         self.alarm.rang();
         if let Some((socket, buffered)) = self.socket.buffered() {
             self.feed(Input::Buffered { socket, buffered });

@@ -8,8 +8,7 @@ extern "C" {
     pub type Events;
 
     #[wasm_bindgen(constructor)]
-    pub fn new(line: &JsValue, target: &JsValue, error_type: &JsValue, wildcard: JsValue)
-    -> Events;
+    pub fn new(line: &JsValue, target: &JsValue, error_type: &JsValue, wildcard: JsValue) -> Events;
     #[wasm_bindgen(method)]
     fn route(this: &Events, event: Option<String>);
     #[wasm_bindgen(method)]
@@ -19,14 +18,7 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn connected(this: &Events, attempt: u32, recovered: bool);
     #[wasm_bindgen(method)]
-    fn disconnected(
-        this: &Events,
-        code: u16,
-        reason: &str,
-        clean: bool,
-        will_reconnect: bool,
-        cause: &str,
-    );
+    fn disconnected(this: &Events, code: u16, reason: &str, clean: bool, will_reconnect: bool, cause: &str);
     #[wasm_bindgen(method)]
     fn reconnecting(this: &Events, attempt: u32, max_attempts: f64, delay_ms: f64, cause: &str);
     #[wasm_bindgen(method)]
@@ -51,23 +43,13 @@ impl Events {
             Event::Frame { route, frame } => self.frame(route.0, frame.0),
             Event::Unhandled { frame } => self.unhandled(frame.0),
             Event::Connected { attempt, recovered } => self.connected(attempt, recovered),
-            Event::Disconnected {
-                code,
-                reason,
-                clean,
-                will_reconnect,
-                cause,
-            } => self.disconnected(code.0, &reason, clean, will_reconnect, cause.name()),
-            Event::Reconnecting {
-                attempt,
-                delay_ms,
-                cause,
-            } => self.reconnecting(attempt, max_attempts, delay_ms as f64, cause.name()),
-            Event::Failed {
-                cause,
-                code,
-                attempts,
-            } => self.failed(cause.name(), code.0, attempts),
+            Event::Disconnected { code, reason, clean, will_reconnect, cause } => {
+                self.disconnected(code.0, &reason, clean, will_reconnect, cause.name())
+            }
+            Event::Reconnecting { attempt, delay_ms, cause } => {
+                self.reconnecting(attempt, max_attempts, delay_ms as f64, cause.name())
+            }
+            Event::Failed { cause, code, attempts } => self.failed(cause.name(), code.0, attempts),
             Event::Fault { fault, count } => {
                 self.fault(fault.code(), fault.message(), count, fault.is_retryable());
             }

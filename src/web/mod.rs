@@ -6,8 +6,9 @@ mod events;
 mod socket;
 mod storage;
 
-use crate::client::{Client, Input, Signal, Status};
+use crate::client::Client;
 use crate::config::{Config, Options};
+use crate::contract::{Input, Signal, Status};
 use crate::error::{ApiMisuse, Fault};
 use crate::outbox::Delivery;
 use crate::protocol;
@@ -19,6 +20,7 @@ use events::Events;
 use serde::Serialize;
 use socket::Socket;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use storage::Store;
 use wasm_bindgen::prelude::*;
 
@@ -27,9 +29,13 @@ fn start() {
     std::panic::set_hook(Box::new(|info| {
         #[cfg(feature = "console-panic")]
         console_error_panic_hook::hook(info);
+        DEAD.store(true, Relaxed);
         events::panicked(&info.to_string());
     }));
 }
+
+/// After a panic nothing of the core can be trusted: what still comes from the browser is not looked at.
+static DEAD: AtomicBool = AtomicBool::new(false);
 
 /// A line as the shim holds it.
 #[wasm_bindgen]
@@ -68,24 +74,11 @@ impl Handle {
         let events = Events::new(&of("line"), &of("target"), &of("ErrorType"), of("wildcard"));
         let rows = client.routes();
         events.set_routes(&rows);
-        let socket = Socket::new(
-            &events,
-            max_frame_bytes,
-            rows.into_iter().map(|row| row.frame_type),
-        );
+        let socket = Socket::new(&events, max_frame_bytes, rows.into_iter().map(|row| row.frame_type));
         let key = of("key").as_string().unwrap_or_default();
         let store = Store::new(of("storage"), &key, &events);
         let env = Env::new(of("url"), &events);
-        Ok(Self {
-            driver: Rc::new(Driver::new(
-                client,
-                socket,
-                events,
-                store,
-                env,
-                max_attempts,
-            )),
-        })
+        Ok(Self { driver: Rc::new(Driver::new(client, socket, events, store, env, max_attempts)) })
     }
 
     /// Tells the driver what the page holds, for what calls back.
@@ -102,9 +95,7 @@ impl Handle {
 
     pub fn disconnect(&self, code: u16, reason: String) -> Result<(), JsValue> {
         let code = CloseCode(code);
-        self.driver
-            .step(Input::Disconnect { code, reason })
-            .map_err(thrown)
+        self.driver.step(Input::Disconnect { code, reason }).map_err(thrown)
     }
 
     /// Keeps `text` for `receipt`. `delivery`: 0 queue, 1 drop, 2 latest (of `key`).
@@ -124,24 +115,16 @@ impl Handle {
         };
         let hot = &self.driver.socket.hot;
         hot.keep(text, receipt);
-        self.driver
-            .step(Input::Send {
-                bytes,
-                delivery,
-                ttl_ms,
-            })
-            .map_err(|misuse| {
-                hot.unkeep();
-                thrown(misuse)
-            })
+        self.driver.step(Input::Send { bytes, delivery, ttl_ms }).map_err(|misuse| {
+            hot.unkeep();
+            thrown(misuse)
+        })
     }
 
     #[wasm_bindgen(js_name = saveSession)]
     pub fn save_session(&self, data: JsValue, token: Option<String>, client_id: Option<String>) {
         self.driver.store.save(data, &self.driver.handle());
-        self.feed(Input::Session(
-            token.map(|token| Snapshot { token, client_id }),
-        ));
+        self.feed(Input::Session(token.map(|token| Snapshot { token, client_id })));
     }
 
     #[wasm_bindgen(js_name = clearSession)]
@@ -152,10 +135,7 @@ impl Handle {
 
     pub fn retry(&self, base_ms: f64, max_ms: f64, max_attempts: f64) {
         self.driver.max_attempts.set(max_attempts);
-        self.driver
-            .client
-            .borrow_mut()
-            .set_retry(base_ms, max_ms, max_attempts);
+        self.driver.client.borrow_mut().set_retry(base_ms, max_ms, max_attempts);
     }
 
     pub fn dispose(&self) {
@@ -205,21 +185,14 @@ impl Handle {
     /// `{events, store, socket}`: the JavaScript halves, for the shim.
     pub fn halves(&self) -> Vec<JsValue> {
         let driver = &self.driver;
-        vec![
-            driver.events.clone(),
-            driver.store.clone(),
-            driver.socket.hot.clone(),
-        ]
+        vec![driver.events.clone(), driver.store.clone(), driver.socket.hot.clone()]
     }
 
     // From the JavaScript halves.
 
     /// The hot path: whether a frame may be delivered at once.
     pub fn admit(&self, socket: u32, route: u32) -> bool {
-        self.driver
-            .client
-            .borrow_mut()
-            .admit(SocketId(socket), Route(route))
+        self.driver.client.borrow_mut().admit(SocketId(socket), Route(route))
     }
 
     /// Any other frame. Answers whether it is held back.
@@ -250,13 +223,7 @@ impl Handle {
     }
 
     pub fn closed(&self, socket: u32, code: u16, clean: bool, buffered: f64, reason: String) {
-        self.feed(Input::Closed {
-            socket: SocketId(socket),
-            code: CloseCode(code),
-            reason,
-            clean,
-            buffered,
-        });
+        self.feed(Input::Closed { socket: SocketId(socket), code: CloseCode(code), reason, clean, buffered });
     }
 
     pub fn resolved(&self, ticket: u32, token: Option<String>) {
@@ -270,11 +237,7 @@ impl Handle {
     }
 
     pub fn restored(&self, token: Option<String>, client_id: Option<String>, age_ms: Option<f64>) {
-        let stored = Stored {
-            token,
-            client_id,
-            age_ms,
-        };
+        let stored = Stored { token, client_id, age_ms };
         self.feed(Input::Restored(Ok(Some(stored))));
     }
 
@@ -283,11 +246,7 @@ impl Handle {
     }
 
     pub fn restore_failed(&self, corrupt: bool) {
-        self.feed(Input::Restored(Err(if corrupt {
-            Fault::StorageCorrupt
-        } else {
-            Fault::StorageDenied
-        })));
+        self.feed(Input::Restored(Err(if corrupt { Fault::StorageCorrupt } else { Fault::StorageDenied })));
     }
 
     pub fn storage_denied(&self) {
@@ -316,6 +275,9 @@ impl Handle {
 
 impl Handle {
     fn feed(&self, input: Input<'_>) {
+        if DEAD.load(Relaxed) {
+            return;
+        }
         // Only a page's command can be a misuse.
         let _ = self.driver.step(input);
     }

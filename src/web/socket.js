@@ -12,6 +12,10 @@ export class Socket {
     this.base = 0;
     this.texts = [];
     this.receipts = [];
+    this.ws = undefined;
+    events.stop = () => {
+      if (this.ws) abandon(this.ws, "internal");
+    };
   }
 
   route(type) {
@@ -19,6 +23,7 @@ export class Socket {
   }
 
   attach(ws, id, handle) {
+    this.ws = ws;
     ws.onopen = () => handle.opened(id);
     ws.onmessage = (event) => this.receive(event.data, id, handle);
     // `error` says nothing that `close` does not say better, and always comes before it.
@@ -102,7 +107,7 @@ export class Socket {
   }
 
   waiting() {
-    return this.texts.filter((text) => text !== undefined);
+    return this.texts.filter((text) => text !== undefined).map((text) => JSON.parse(text));
   }
 }
 

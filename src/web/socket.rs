@@ -43,35 +43,19 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub fn new(
-        events: &Events,
-        max_frame_bytes: f64,
-        frame_types: impl Iterator<Item = String>,
-    ) -> Self {
+    pub fn new(events: &Events, max_frame_bytes: f64, frame_types: impl Iterator<Item = String>) -> Self {
         let hot = Hot::new(events, max_frame_bytes);
         for frame_type in frame_types {
             hot.route(&frame_type);
         }
-        Self {
-            hot,
-            current: RefCell::new(None),
-        }
+        Self { hot, current: RefCell::new(None) }
     }
 
     /// Dials. What a browser refuses at once (a mixed-content URL, say) comes back as its message.
-    pub fn open(
-        &self,
-        id: SocketId,
-        url: &str,
-        protocols: &JsValue,
-        handle: &JsValue,
-    ) -> Result<(), String> {
+    pub fn open(&self, id: SocketId, url: &str, protocols: &JsValue, handle: &JsValue) -> Result<(), String> {
         self.forget();
         let ws = WebSocket::new_with_str_sequence(url, protocols).map_err(|error| {
-            error
-                .dyn_ref::<js_sys::Error>()
-                .map(|error| String::from(error.message()))
-                .unwrap_or_default()
+            error.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message())).unwrap_or_default()
         })?;
         self.hot.attach(&ws, id.0, handle);
         self.current.replace(Some((id, ws)));
@@ -114,8 +98,7 @@ impl Socket {
     }
 
     pub fn settle(&self, settled: Settled) {
-        self.hot
-            .settle(settled.from, settled.count, settled.fate as u32);
+        self.hot.settle(settled.from, settled.count, settled.fate as u32);
     }
 
     /// Whatever the socket still says is nobody's business.

@@ -87,16 +87,24 @@ export class Store {
     return (this.told = true);
   }
 
-  /** What is stored now: the storage's word, or memory's where it has none. */
-  async load() {
+  /** What is stored now: the storage's word, at once where it can, or memory's where it has none. */
+  load() {
+    const read = (text) => {
+      try {
+        const session = typeof text === "string" && text.length <= LONGEST ? JSON.parse(text) : null;
+        if (session !== null && typeof session === "object" && !Array.isArray(session)) return session;
+      } catch {
+        // Not ours.
+      }
+      return this.session;
+    };
     try {
-      const text = await this.storage?.getItem(this.key);
-      const session = typeof text === "string" && text.length <= LONGEST ? JSON.parse(text) : null;
-      if (session !== null && typeof session === "object" && !Array.isArray(session)) return session;
+      const found = this.storage?.getItem(this.key);
+      return typeof found?.then === "function" ? found.then(read, () => this.session) : read(found);
     } catch {
-      // Refused or unreadable: the line has told of it, or will when it needs the session.
+      // Refused: the line has told of it, or will when it needs the session.
+      return this.session;
     }
-    return this.session;
   }
 }
 

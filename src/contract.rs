@@ -1,0 +1,145 @@
+//! What goes into a client and what comes out of it. Types only: what they lead to is client.rs, who performs them web/driver.rs.
+
+use crate::error::Fault;
+use crate::outbox::{Delivery, Settled};
+use crate::protocol::Event;
+use crate::session::{Snapshot, Stored};
+use crate::time::Instant;
+use crate::wire::{CloseCode, FrameId, Route, SocketId, View};
+
+/// Everything that can happen. Any input is legal at any time.
+pub enum Input<'a> {
+    Connect,
+    Disconnect {
+        code: CloseCode,
+        reason: String,
+    },
+    Send {
+        bytes: u32,
+        delivery: Delivery,
+        ttl_ms: Option<f64>,
+    },
+    /// The page's own word on the session; `None` forgets it.
+    Session(Option<Snapshot>),
+    /// The line is to end for good: what waits is rejected.
+    Dispose,
+    /// The storage has answered.
+    Restored(Result<Option<Stored>, Fault>),
+    /// The url provider has answered: with a token or without, or it failed.
+    Resolved {
+        ticket: u32,
+        answer: Result<Option<String>, ()>,
+    },
+    Opened {
+        socket: SocketId,
+    },
+    Received {
+        socket: SocketId,
+        route: Route,
+        frame: FrameId,
+        view: &'a dyn View,
+    },
+    /// Something came that is no frame.
+    Garbled {
+        socket: SocketId,
+        fault: Fault,
+    },
+    /// A socket took `count` of the messages that were offered, and holds so many bytes unsent.
+    HandedOver {
+        socket: SocketId,
+        count: u32,
+        buffered: f64,
+    },
+    /// So many bytes are still held by the socket.
+    Buffered {
+        socket: SocketId,
+        buffered: f64,
+    },
+    Closed {
+        socket: SocketId,
+        code: CloseCode,
+        reason: String,
+        clean: bool,
+        buffered: f64,
+    },
+    /// The storage refused a write.
+    StorageDenied,
+    Signal(Signal),
+    Timeout,
+}
+
+/// What the surroundings say. None of it is a verdict on the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Online,
+    Offline,
+    Visible,
+    /// The page came back out of the back/forward cache: its socket did not survive.
+    Restored,
+    Resumed,
+    /// The page is being frozen or put into that cache.
+    PutAway,
+}
+
+/// Everything we want done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Read the storage.
+    Restore,
+    /// Ask the url provider.
+    Resolve {
+        ticket: u32,
+    },
+    /// Dial the URL that was resolved.
+    Open {
+        socket: SocketId,
+    },
+    /// A control frame.
+    Transmit {
+        socket: SocketId,
+        text: String,
+    },
+    /// Hand over queued messages until `count` are taken, one is refused, or the browser holds `limit` bytes.
+    HandOver {
+        socket: SocketId,
+        from: u32,
+        count: u32,
+        limit: f64,
+    },
+    Close {
+        socket: SocketId,
+        code: CloseCode,
+        reason: String,
+    },
+    /// Save the session, or remove it.
+    Persist(Option<Snapshot>),
+    Settle(Settled),
+    /// Ids before this one are settled for good.
+    Release {
+        before: u32,
+    },
+    Event(Event),
+    /// Nothing more to do until then.
+    Timeout(Option<Instant>),
+}
+
+/// What the page sees of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Idle,
+    Connecting,
+    Connected,
+    Reconnecting,
+    Closed,
+}
+
+/// Counters for `stats()`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    pub sockets: u32,
+    pub connections: u32,
+    pub received: f64,
+    /// How often the server sent what it should not.
+    pub misbehaved: f64,
+    pub rtt_ms: Option<f64>,
+}

@@ -1,0 +1,340 @@
+/** The public class without its loader: what a page calls, handed on to Rust in the order in which it was called. */
+import type { Handle } from "#abi/moorline.js";
+import { MoorlineError } from "./error.js";
+import { check } from "./options.js";
+import { Receipt } from "./receipt.js";
+import type { LineEventMap, Options, SendOptions, Session, State, Stats, Url } from "./types.js";
+
+/** What a loader brings. */
+export type Abi = { Handle: typeof Handle };
+
+interface Events {
+  dead: MoorlineError | undefined;
+  heard: Set<string>;
+  on(type: string, listener: (detail: never) => void): () => void;
+  dispatch(type: string, detail: unknown): void;
+}
+interface Store {
+  session: Session | null;
+  load(): Session | null | Promise<Session | null>;
+}
+interface Hot {
+  waiting(): unknown[];
+}
+interface Port {
+  handle: Handle;
+  events: Events;
+  store: Store;
+  hot: Hot;
+}
+
+const STATES: State[] = ["idle", "connecting", "connected", "reconnecting", "closed"];
+/** The fate of what was not taken, as Rust numbers it. */
+const REJECTED = 5;
+const DELIVERY = ["queue", "drop", "latest"];
+
+export abstract class Line extends EventTarget {
+  readonly #url: Url;
+  readonly #options: Options;
+  #port: Port | undefined;
+  #early: { act: (port: Port) => void; refuse?: ((error: MoorlineError) => void) | undefined }[] = [];
+  #queued = 0;
+  #failure: MoorlineError | undefined;
+  #loading = false;
+  readonly #heard = new Set<string>();
+
+  /** Brings wasm. Each entry of the package has its own way. */
+  protected abstract load(): Abi | Promise<Abi>;
+
+  /**
+   * Nothing is dialled. Throws `config.invalid` or `config.url`.
+   * @param url a string, a `URL`, or a function that is called before every attempt
+   */
+  constructor(url: Url, options: Options = {}) {
+    super();
+    check(url, options);
+    this.#url = url;
+    this.#options = options;
+  }
+
+  /** Dials, and keeps the line up from then on. Does nothing while it is up or being put up; while waiting, it tries at once. */
+  connect(): void {
+    this.#call((port) => port.handle.connect());
+  }
+
+  /**
+   * Ends the line until `connect`. What is queued stays queued. Throws `close.code`, `close.reason`.
+   * @param code 1000 (default) or 3000 to 4999
+   * @param reason at most 123 bytes of UTF-8
+   */
+  disconnect(code = 1000, reason = ""): void {
+    if (code !== 1000 && !(code >= 3000 && code <= 4999))
+      throw new MoorlineError("close.code", `a page may close with 1000 or 3000 to 4999, not ${code}`);
+    if (new TextEncoder().encode(reason).length > 123)
+      throw new MoorlineError("close.reason", "a close reason has at most 123 bytes of UTF-8");
+    this.#call((port) => port.handle.disconnect(code, reason));
+  }
+
+  /**
+   * Sends a frame, now or when the gateway is there. It is turned into text at once: changing the object later changes
+   * nothing. Throws `send.unsupported`, `send.too-large`, `send.queue-full`, `disposed`.
+   */
+  send(frame: unknown, options: SendOptions = {}): Receipt {
+    const text = stringify(frame);
+    const delivery = DELIVERY.indexOf(options.delivery ?? "queue");
+    if (delivery < 0) throw new MoorlineError("config.invalid", `delivery is not one of ${DELIVERY.join(", ")}`);
+    const { ttlMs, key } = options;
+    if (ttlMs !== undefined && !(ttlMs >= 0)) throw new MoorlineError("config.invalid", `ttlMs is not a duration: ${ttlMs}`);
+    // Rust counts what waits; what can never wait is refused here, before wasm has come and after.
+    const { maxMessages = 1000, maxBytes = 1_048_576 } = this.#options.queue ?? {};
+    const bytes = byteLength(text);
+    if (bytes > maxBytes) throw new MoorlineError("send.too-large", `${bytes} bytes are above queue.maxBytes (${maxBytes})`);
+    const receipt = new Receipt();
+    const hand = (port: Port) => port.handle.send(text, receipt, bytes, delivery, key, ttlMs === Infinity ? undefined : ttlMs);
+    if (this.#port || this.#down) {
+      this.#call(hand);
+      return receipt;
+    }
+    // Until wasm is there, this is the queue, and bounded like it.
+    if (this.#queued >= maxMessages) throw new MoorlineError("send.queue-full", "the queue is full", { retryable: true });
+    this.#queued++;
+    const refuse = (error: MoorlineError) => receipt.settle(REJECTED, error);
+    this.#call((port) => {
+      try {
+        hand(port);
+      } catch (error) {
+        refuse(made(error));
+      }
+    }, refuse);
+    return receipt;
+  }
+
+  /** Stores `{...data, savedAt}`; a `token` in it is presented on the next connection. */
+  saveSession(data: Record<string, unknown>): void {
+    const text = (value: unknown) => (typeof value === "string" ? value : undefined);
+    this.#call((port) => port.handle.saveSession({ ...data }, text(data["token"]), text(data["clientId"])));
+  }
+
+  /** What is stored, or `null`. */
+  loadSession(): Promise<Session | null> {
+    return new Promise((resolve, reject) => this.#call((port) => resolve(port.store.load()), reject));
+  }
+
+  /** Removes what is stored; the next connection starts as new. */
+  clearSession(): void {
+    this.#call((port) => port.handle.clearSession());
+  }
+
+  /** The session as last saved or found. */
+  get session(): Session | null {
+    return this.#port?.store.session ?? null;
+  }
+
+  /** Calls `listener` with the detail of each event of this type, for a third of a DOM event's cost. Returns what ends it. */
+  on<Name extends keyof LineEventMap>(type: Name, listener: (detail: LineEventMap[Name]) => void): () => void;
+  on(type: string, listener: (detail: never) => void): () => void;
+  on(type: string, listener: (detail: never) => void): () => void {
+    let off: (() => void) | undefined;
+    let over = false;
+    this.#call((port) => {
+      if (!over) off = port.events.on(type, listener);
+    });
+    return () => {
+      over = true;
+      off?.();
+    };
+  }
+
+  get state(): State {
+    return this.#down ? "closed" : STATES[this.#port?.handle.state() ?? 0]!;
+  }
+
+  stats(): Stats {
+    const none = { attempts: 0, queueMessages: this.#queued, queueBytes: 0, bufferedBytes: 0, received: 0 };
+    const counted = this.#down ? undefined : this.#port?.handle.stats();
+    return { state: this.state, ...none, misbehaved: 0, sockets: 0, connections: 0, ...counted };
+  }
+
+  /** What happened to the line, in order: why it closed, why it waits, when it tries next. */
+  explain(): string[] {
+    return this.#down ? [this.#down.message] : (this.#port?.handle.explain() ?? []);
+  }
+
+  /** Closes the line and frees everything it holds. What still waits is rejected; later calls throw `disposed`. */
+  dispose(): void {
+    const port = this.#port;
+    if (this.#failure?.code === "disposed") return;
+    // After a bug of ours nothing of Rust may be called.
+    const alive = port && !port.events.dead;
+    if (alive) port.handle.dispose();
+    this.#fail(new MoorlineError("disposed", "the line was disposed of"));
+    // A listener may have called us from inside Rust: what it stands on is freed when the stack has unwound.
+    if (alive) queueMicrotask(() => port.handle.free());
+  }
+
+  [Symbol.dispose ?? Symbol.for("Symbol.dispose")](): void {
+    this.dispose();
+  }
+
+  override addEventListener<Name extends keyof LineEventMap>(
+    type: Name,
+    listener: ((event: CustomEvent<LineEventMap[Name]>) => void) | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  override addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  override addEventListener(
+    type: string,
+    listener: ((event: never) => void) | EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void {
+    // A second event is made only for types that somebody listens for here.
+    this.#heard.add(type);
+    super.addEventListener(type, listener as EventListener, options);
+  }
+
+  /** @internal For the drop-in: the frames that wait. */
+  protected get waiting(): unknown[] {
+    return (!this.#down && this.#port?.hot.waiting()) || [];
+  }
+
+  /** @internal For the drop-in: what is stored, at once where the storage can. */
+  protected stored(): Session | null | Promise<Session | null> {
+    let session: Session | null | Promise<Session | null> = null;
+    this.#call((port) => (session = port.store.load()));
+    return session;
+  }
+
+  /** @internal For the drop-in: later failures are followed by these. */
+  protected retry(baseDelayMs: number, maxDelayMs: number, maxAttempts: number): void {
+    this.#call((port) => port.handle.retry(baseDelayMs, maxDelayMs, maxAttempts));
+  }
+
+  /** Why nothing can be called any more. */
+  get #down(): MoorlineError | undefined {
+    return this.#failure ?? this.#port?.events.dead;
+  }
+
+  /** Now, or in its turn when wasm has come; `refuse` hears if it never does. */
+  #call(act: (port: Port) => void, refuse?: (error: MoorlineError) => void): void {
+    if (this.#down) throw this.#down;
+    if (this.#port) {
+      try {
+        return act(this.#port);
+      } catch (error) {
+        throw made(error);
+      }
+    }
+    this.#early.push({ act, refuse });
+    if (this.#loading) return;
+    this.#loading = true;
+    try {
+      const abi = this.load();
+      if (abi instanceof Promise) abi.then((here) => this.#arrive(here)).catch((error) => this.#lack(error));
+      else this.#arrive(abi);
+    } catch (error) {
+      this.#lack(error);
+    }
+  }
+
+  #arrive({ Handle }: Abi): void {
+    if (this.#failure) return;
+    const { routes = {}, closePolicy = {}, session = {}, target, ...rest } = this.#options;
+    const { "*": wildcard, ...named } = routes;
+    const page = {
+      line: this,
+      target: target === undefined ? globalThis : target,
+      url: this.#url,
+      storage: session.storage ?? "local",
+      key: session.key ?? "hermes-session",
+      wildcard: wildcard ?? undefined,
+      ErrorType: MoorlineError,
+    };
+    const options = {
+      ...rest,
+      session: { maxAgeMs: session.maxAgeMs },
+      routes: Object.entries(named).map(([type, event]) => [type, event ?? ""]),
+      closePolicy: Object.entries(closePolicy).map(([code, policy]) => [+code, policy === "retry"]),
+    };
+    const handle = new Handle(page, options, Math.random());
+    const [events, store, hot] = handle.halves() as [Events, Store, Hot];
+    this.#port = { handle, events, store, hot };
+    events.heard = this.#heard;
+    handle.bind(handle);
+    for (const { act } of this.#early.splice(0)) {
+      try {
+        act(this.#port);
+      } catch (error) {
+        // The caller is long gone: it is told as everything is that nobody waits for.
+        events.dispatch("ws-error", made(error));
+      }
+    }
+  }
+
+  /** Wasm cannot be had: said once, and to everybody who asks. */
+  #lack(cause: unknown): void {
+    if (this.#failure) return;
+    const error = Array.isArray(cause) ? made(cause) : unavailable(cause);
+    if (this.#options.log !== "silent") console.warn(error.message);
+    this.#fail(error);
+    const { target } = this.#options;
+    const told = () => new CustomEvent("ws-error", { detail: error });
+    if (target !== null) (target ?? globalThis).dispatchEvent?.(told());
+    if (target !== this) this.dispatchEvent(told());
+  }
+
+  #fail(error: MoorlineError): void {
+    this.#failure = error;
+    for (const { refuse } of this.#early.splice(0)) refuse?.(error);
+  }
+}
+
+function unavailable(cause: unknown): MoorlineError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const csp = /Content.Security.Policy|unsafe-eval|CSP/i.test(text);
+  return csp
+    ? new MoorlineError(
+        "wasm.csp",
+        `the page's Content-Security-Policy forbids WebAssembly: add 'wasm-unsafe-eval' to it, as in "script-src 'self' 'wasm-unsafe-eval'" (${text})`,
+        { cause },
+      )
+    : new MoorlineError(
+        "wasm.unavailable",
+        `moorline's WebAssembly cannot be loaded: ${text}. Serve moorline_bg.wasm beside the script as application/wasm, or import from "moorline/inline"`,
+        { cause, retryable: true },
+      );
+}
+
+/** What Rust throws is `[code, message]`. */
+function made(error: unknown): MoorlineError {
+  if (error instanceof MoorlineError) return error;
+  if (Array.isArray(error)) return new MoorlineError(error[0], error[1], { retryable: error[0] === "send.queue-full" });
+  return new MoorlineError("internal", String(error), { cause: error });
+}
+
+function stringify(frame: unknown): string {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(frame);
+    // JSON leaves functions out without a word.
+    if (typeof frame === "object") carriable(frame);
+  } catch (cause) {
+    throw new MoorlineError("send.unsupported", `JSON cannot carry this frame: ${(cause as Error).message}`, { cause });
+  }
+  if (text === undefined) throw new MoorlineError("send.unsupported", `JSON cannot carry ${typeof frame}`);
+  return text;
+}
+
+function carriable(value: object | null): void {
+  for (const key in value) {
+    const inner = (value as Record<string, unknown>)[key];
+    if (typeof inner === "object") carriable(inner);
+    else if (typeof inner === "function" || typeof inner === "symbol") throw new TypeError(`"${key}" is a ${typeof inner}`);
+  }
+}
+
+/** Length in UTF-8 bytes; most texts are ASCII, and a regular expression sees that fastest. */
+const byteLength = (text: string) => (/[^\x00-\x7f]/.test(text) ? new TextEncoder().encode(text).length : text.length);

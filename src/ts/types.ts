@@ -1,0 +1,278 @@
+/** The public contract: options, events, receipts, error codes. Types only. */
+
+/** What can be wrong, as `area.reason`. */
+export type ErrorCode =
+  /** An option is not what it may be. Thrown by the constructor. */
+  | "config.invalid"
+  /** The URL is not one that a WebSocket can take. Thrown by the constructor. */
+  | "config.url"
+  /** `disconnect` may send 1000 or 3000 to 4999. Thrown. */
+  | "close.code"
+  /** A close reason has at most 123 bytes of UTF-8 (RFC 6455, section 5.5). Thrown. */
+  | "close.reason"
+  /** The line was disposed of. Thrown. */
+  | "disposed"
+  /** JSON cannot carry it: a cycle, a BigInt, a function, a symbol, or nothing at all. Thrown by `send`. */
+  | "send.unsupported"
+  /** One message above `queue.maxBytes`. Thrown by `send`. */
+  | "send.too-large"
+  /** The queue is at its bound and `overflow` is `"reject"`. Thrown by `send`. */
+  | "send.queue-full"
+  /** Its `ttlMs` ended in the queue. */
+  | "send.expired"
+  /** It gave way: to a newer one of its key, or because of `overflow: "drop-oldest"`. */
+  | "send.evicted"
+  /** It was not taken: `delivery: "drop"` while away, `overflow: "drop-newest"`, or the line ended. */
+  | "send.rejected"
+  /** It was handed to a socket that then died: it may have arrived or not. */
+  | "send.unknown"
+  /** `receipt.acked` of a gateway that does not acknowledge: the message was sent, and nothing more will be heard of it. */
+  | "send.unacknowledged"
+  /** The server sent a binary message. */
+  | "frame.binary"
+  /** The server sent more than `maxFrameBytes`. */
+  | "frame.too-large"
+  /** The server sent text that is not JSON. */
+  | "frame.not-json"
+  /** The server sent a known type without what it needs. */
+  | "frame.malformed"
+  /** The storage refused; the session lives on in memory. */
+  | "storage.denied"
+  /** What lies under the session's key is not a session. */
+  | "storage.corrupt"
+  /** The url function threw, rejected, or returned no usable URL: a failed attempt. */
+  | "url.provider"
+  /** The WebAssembly file could not be had. */
+  | "wasm.unavailable"
+  /** The page's Content-Security-Policy forbids WebAssembly. */
+  | "wasm.csp"
+  /** A bug of ours. Terminal. */
+  | "internal";
+
+/** Why a socket, an attempt or the line ended. */
+export type Cause =
+  | "attempts-exhausted"
+  | "closed"
+  | "close-code"
+  | "handshake-timeout"
+  | "heartbeat"
+  | "lifecycle"
+  | "offline"
+  | "overloaded"
+  | "server-restart"
+  | "transport"
+  | "unauthorized"
+  | "url-provider";
+
+/** `reconnecting` covers the wait and the attempt; `closed` means that only `connect()` begins again. */
+export type State = "idle" | "connecting" | "connected" | "reconnecting" | "closed";
+
+export type ReceiptStatus = "queued" | "sent" | "acked" | "expired" | "evicted" | "rejected" | "unknown";
+
+/** Where to dial. The function form is called before every attempt. */
+export type Url = string | URL | (() => Dial | Promise<Dial>);
+export type Dial = string | URL | { url: string | URL; protocols?: string | string[]; token?: string };
+
+export interface SendOptions {
+  /** `"queue"` (default) waits; `"drop"` is sent now or not at all; of `"latest"` only the newest per `key` waits. */
+  delivery?: "queue" | "drop" | "latest";
+  /** For `"latest"`. Default `""`. */
+  key?: string;
+  /** How long it may wait, in milliseconds. Default: for ever. */
+  ttlMs?: number;
+}
+
+/** Anything with the Web Storage methods; they may be asynchronous. */
+export interface SessionStorageLike {
+  getItem(key: string): string | null | Promise<string | null>;
+  setItem(key: string, value: string): unknown;
+  removeItem(key: string): unknown;
+}
+
+export interface Session {
+  token?: string;
+  clientId?: string;
+  /** When it was saved, in milliseconds since 1970. */
+  savedAt: number;
+  [field: string]: unknown;
+}
+
+export interface Options {
+  /** Which protocol the gateway speaks. Default `"nexus"`. */
+  protocol?: "nexus";
+  /** Where events are dispatched. Default `window`, in a worker `globalThis`; `null`: on the line alone. */
+  target?: EventTarget | null;
+  /**
+   * Frame type → event name, over the Nexus table; `null` takes a route away. `"*"` is the prefix under which every other
+   * type is dispatched by its own name. Names that begin with `ws-` are refused.
+   */
+  routes?: Record<string, string | null>;
+  reconnect?: {
+    /** Ceiling of the first wait in milliseconds; with full jitter the wait is half of it on average. Default 4000 (1000 in `moorline/nexus`). */
+    baseDelayMs?: number;
+    /** Ceiling of every wait in milliseconds. Default 30000. */
+    maxDelayMs?: number;
+    /** Growth of the ceiling from one failure to the next. Default 2. */
+    factor?: number;
+    /** `"full"` (default) spreads each wait evenly from 0 to its ceiling; `"none"` waits for the ceiling. */
+    jitter?: "full" | "none";
+    /** Failures in a row before `ws-failed`. Default `Infinity` (10 in `moorline/nexus`). */
+    maxAttempts?: number;
+    /** How long a connection must have been ready, in milliseconds, before earlier failures are forgiven. Default 5000. */
+    stableMs?: number;
+  };
+  /** How long an attempt may take to become ready, in milliseconds, whatever it hangs in. Default 10000. */
+  connectTimeoutMs?: number;
+  heartbeat?: {
+    /** Milliseconds between heartbeats. Default 15000 where the gateway answers probes; where it does not, this much silence ends the socket, and by default none does. */
+    idleMs?: number;
+    /** How long an answer may take, in milliseconds. Default 2000. */
+    probeTimeoutMs?: number;
+  };
+  queue?: {
+    /** Messages that may wait. Default 1000. */
+    maxMessages?: number;
+    /** Bytes of UTF-8 that may wait, and the most that one message may have. Default 1048576. */
+    maxBytes?: number;
+    /** What a full queue does: `"reject"` (default) throws at the caller. */
+    overflow?: "reject" | "drop-oldest" | "drop-newest";
+  };
+  session?: {
+    /** Under which key it is stored. Default `"hermes-session"`. */
+    key?: string;
+    /** Where: `"local"` (default) localStorage, `"session"` sessionStorage, `"memory"`, or an object. A worker has memory alone. */
+    storage?: "local" | "session" | "memory" | SessionStorageLike;
+    /** How old a stored session may be, in milliseconds. Default `Infinity`. */
+    maxAgeMs?: number;
+  };
+  /** Longest message that is accepted, in bytes. Default 16777216. */
+  maxFrameBytes?: number;
+  /** Close code → what to do, over the table in the README. */
+  closePolicy?: Record<number, "retry" | "fatal">;
+  /** Names in the Nexus protocol, for gateways that have others. */
+  nexus?: {
+    /** Default `"session-init"`. */
+    initType?: string;
+    /** Default `"session-resume"`. */
+    resumeType?: string;
+    /** Default `"token"`. */
+    tokenField?: string;
+    /** `"frame"` (default): the server's first word makes a connection ready. `"open"`: for a gateway that never greets. */
+    readyOn?: "frame" | "open";
+    /** How long the answer to a resume may lag behind another frame, in milliseconds. Default 300. */
+    settleMs?: number;
+  };
+  /** What goes to the console: only `"silent"` keeps a failure to load WebAssembly out of it. Default `"warn"`. */
+  log?: "warn" | "silent";
+}
+
+export interface ConnectedDetail {
+  url: string;
+  /** Failures before it. */
+  attempt: number;
+  /** Whether the session is the one from before. */
+  recovered: boolean;
+}
+export interface DisconnectedDetail {
+  code: number;
+  reason: string;
+  wasClean: boolean;
+  willReconnect: boolean;
+  cause: Cause;
+}
+export interface ReconnectingDetail {
+  attempt: number;
+  maxAttempts: number;
+  delayMs: number;
+  /** When, in milliseconds since 1970. */
+  retryAt: number;
+  cause: Cause;
+}
+export interface FailedDetail {
+  cause: Cause;
+  code: number;
+  attempts: number;
+}
+export interface UnhandledDetail {
+  reason: "no-route" | "no-type" | "not-an-object";
+  type: string | undefined;
+  frame: unknown;
+}
+export interface Frame {
+  type: string;
+  [field: string]: unknown;
+}
+export interface SessionInit extends Frame {
+  token?: string;
+  clientId?: string;
+}
+export interface ChatMessage extends Frame {
+  text: string;
+  sender?: string;
+}
+export interface StatusUpdate extends Frame {
+  status: string;
+  agent?: string;
+}
+export interface PrNotification extends Frame {
+  action: string;
+  pr?: unknown;
+}
+export interface PlayerJoined extends Frame {
+  id: string;
+  name?: string;
+}
+export interface PlayerLeft extends Frame {
+  id: string;
+}
+
+/** Event name → `detail`. */
+export interface LineEventMap {
+  "ws-connected": ConnectedDetail;
+  "ws-disconnected": DisconnectedDetail;
+  "ws-reconnecting": ReconnectingDetail;
+  "ws-failed": FailedDetail;
+  "ws-unhandled": UnhandledDetail;
+  "ws-error": MoorlineErrorLike;
+  "session-init": SessionInit;
+  "chat-message": ChatMessage;
+  "status-update": StatusUpdate;
+  "pr-notification": PrNotification;
+  "player-joined": PlayerJoined;
+  "player-left": PlayerLeft;
+}
+
+/** What `MoorlineError` is, for those who only look at it. */
+export interface MoorlineErrorLike extends Error {
+  readonly code: ErrorCode;
+  /** Whether trying the same again may go better. */
+  readonly retryable: boolean;
+  /** How many messages are concerned, where messages are. */
+  readonly count?: number;
+}
+
+export interface Stats {
+  state: State;
+  /** Failures in a row. */
+  attempts: number;
+  queueMessages: number;
+  queueBytes: number;
+  /** How long the oldest message has waited, at the most. */
+  oldestWaitsMs?: number;
+  /** Handed to the browser and not yet written out by it. */
+  bufferedBytes: number;
+  received: number;
+  /** Frames that the server should not have sent. */
+  misbehaved: number;
+  sockets: number;
+  connections: number;
+  /** Smoothed round trip, where the gateway answers probes. */
+  rttMs?: number;
+  nextAttemptInMs?: number;
+}
+
+type Augmented = { [Name in keyof LineEventMap]: CustomEvent<LineEventMap[Name]> };
+
+declare global {
+  interface WindowEventMap extends Augmented {}
+}
