@@ -31,83 +31,20 @@ struct Tally {
 }
 
 impl Tally {
-    const ONE: Tally = Tally {
-        passed: 1,
-        failed: 0,
-    };
+    const ONE: Tally = Tally { passed: 1, failed: 0 };
 }
 
 const LAYERS: [Layer; 12] = [
-    Layer {
-        groups: &["lint"],
-        name: "format",
-        needs: &[],
-        applies: |_| true,
-        run: format,
-    },
-    Layer {
-        groups: &["lint"],
-        name: "clippy",
-        needs: &[],
-        applies: |_| true,
-        run: clippy,
-    },
-    Layer {
-        groups: &["lint"],
-        name: "clippy wasm32",
-        needs: &[],
-        applies: |_| true,
-        run: clippy_wasm,
-    },
-    Layer {
-        groups: &["native"],
-        name: "native",
-        needs: &[],
-        applies: |_| true,
-        run: native,
-    },
-    Layer {
-        groups: &["e2e", "pack"],
-        name: "build",
-        needs: &[],
-        applies: |_| true,
-        run: build,
-    },
-    Layer {
-        groups: &["pack"],
-        name: "sizes",
-        needs: &["build"],
-        applies: |_| true,
-        run: weigh,
-    },
-    Layer {
-        groups: &["pack"],
-        name: "types",
-        needs: &["build"],
-        applies: has_types,
-        run: types,
-    },
-    Layer {
-        groups: &["browser"],
-        name: "browser",
-        needs: &[],
-        applies: has_web,
-        run: browser,
-    },
-    Layer {
-        groups: &["e2e"],
-        name: "build self-test",
-        needs: &["build"],
-        applies: has_e2e,
-        run: build_self_test,
-    },
-    Layer {
-        groups: &["e2e", "pack"],
-        name: "gateway",
-        needs: &[],
-        applies: |_| true,
-        run: gateway_layer,
-    },
+    Layer { groups: &["lint"], name: "format", needs: &[], applies: |_| true, run: format },
+    Layer { groups: &["lint"], name: "clippy", needs: &[], applies: |_| true, run: clippy },
+    Layer { groups: &["lint"], name: "clippy wasm32", needs: &[], applies: |_| true, run: clippy_wasm },
+    Layer { groups: &["native"], name: "native", needs: &[], applies: |_| true, run: native },
+    Layer { groups: &["e2e", "pack"], name: "build", needs: &[], applies: |_| true, run: build },
+    Layer { groups: &["pack"], name: "sizes", needs: &["build"], applies: |_| true, run: weigh },
+    Layer { groups: &["pack"], name: "types", needs: &["build"], applies: has_types, run: types },
+    Layer { groups: &["browser"], name: "browser", needs: &[], applies: has_web, run: browser },
+    Layer { groups: &["e2e"], name: "build self-test", needs: &["build"], applies: has_e2e, run: build_self_test },
+    Layer { groups: &["e2e", "pack"], name: "gateway", needs: &[], applies: |_| true, run: gateway_layer },
     Layer {
         groups: &["e2e"],
         name: "e2e",
@@ -115,13 +52,7 @@ const LAYERS: [Layer; 12] = [
         applies: has_e2e,
         run: e2e,
     },
-    Layer {
-        groups: &["pack"],
-        name: "pack",
-        needs: &["build", "gateway"],
-        applies: has_pack,
-        run: pack,
-    },
+    Layer { groups: &["pack"], name: "pack", needs: &["build", "gateway"], applies: has_pack, run: pack },
 ];
 
 /// Runs every layer of the group, whatever fails, and ends with the line that counts them.
@@ -129,18 +60,12 @@ pub fn run(project: &Project, group: &str) -> Result<(), Stop> {
     setup::writable(project)?;
     let mut total = Tally::default();
     let mut failed: Vec<&str> = Vec::new();
-    for layer in LAYERS
-        .iter()
-        .filter(|layer| group == "all" || layer.groups.contains(&group))
-    {
+    for layer in LAYERS.iter().filter(|layer| group == "all" || layer.groups.contains(&group)) {
         if !(layer.applies)(project) {
             continue;
         }
         if let Some(missing) = layer.needs.iter().find(|need| failed.contains(need)) {
-            say(format_args!(
-                "– {}: not run, it needs {missing}",
-                layer.name
-            ));
+            say(format_args!("– {}: not run, it needs {missing}", layer.name));
             failed.push(layer.name);
             total.failed += 1;
             continue;
@@ -170,25 +95,15 @@ pub fn run(project: &Project, group: &str) -> Result<(), Stop> {
         }
     }
     if !failed.is_empty() {
-        say(format_args!(
-            "failed: {}. The logs are in {}.",
-            failed.join(", "),
-            project.logs.display()
-        ));
+        say(format_args!("failed: {}. The logs are in {}.", failed.join(", "), project.logs.display()));
     }
-    say(format_args!(
-        "moorline: {} passed, {} failed",
-        total.passed, total.failed
-    ));
+    say(format_args!("moorline: {} passed, {} failed", total.passed, total.failed));
     if failed.is_empty() {
         return Ok(());
     }
     Err(Stop(format!(
         "Mend it, then type `cargo xtask test {}` for that part alone.",
-        LAYERS
-            .iter()
-            .find(|layer| layer.name == failed[0])
-            .map_or("all", |layer| layer.groups[0])
+        LAYERS.iter().find(|layer| layer.name == failed[0]).map_or("all", |layer| layer.groups[0])
     )))
 }
 
@@ -204,14 +119,7 @@ fn clippy(project: &Project) -> Result<Tally, Stop> {
     setup::crates(project)?;
     let mut cargo = project.cargo();
     setup::linters(project)?.apply(&mut cargo);
-    cargo.args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]);
+    cargo.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     Step::new("cargo clippy", &project.logs, &mut cargo).succeed("Mend what clippy says.")?;
     Ok(Tally::ONE)
 }
@@ -224,37 +132,23 @@ fn clippy_wasm(project: &Project) -> Result<Tally, Stop> {
         let mut cargo = project.cargo();
         compiler.apply(&mut cargo);
         own_flags(&mut cargo);
-        cargo
-            .args(["clippy", "-p", "moorline", "--target", TARGET, "--lib"])
-            .args(features);
+        cargo.args(["clippy", "-p", "moorline", "--target", TARGET, "--lib"]).args(features);
         if has_web(project) {
             cargo.args(["--test", "web"]);
         }
         cargo.args(["--", "-D", "warnings"]);
-        let label = format!(
-            "cargo clippy --target {TARGET}{}",
-            if features.is_empty() {
-                ""
-            } else {
-                " --all-features"
-            }
-        );
+        let label =
+            format!("cargo clippy --target {TARGET}{}", if features.is_empty() { "" } else { " --all-features" });
         Step::new(label, &project.logs, &mut cargo).succeed("Mend what clippy says.")?;
     }
-    Ok(Tally {
-        passed: 2,
-        failed: 0,
-    })
+    Ok(Tally { passed: 2, failed: 0 })
 }
 
 fn native(project: &Project) -> Result<Tally, Stop> {
     setup::crates(project)?;
     let mut cargo = project.cargo();
     cargo.args(["test", "--workspace", "--no-fail-fast"]);
-    counted(
-        Step::new("cargo test", &project.logs, &mut cargo).finish()?,
-        "Type `cargo test` to see it by yourself.",
-    )
+    counted(Step::new("cargo test", &project.logs, &mut cargo).finish()?, "Type `cargo test` to see it by yourself.")
 }
 
 fn browser(project: &Project) -> Result<Tally, Stop> {
@@ -267,39 +161,23 @@ fn browser(project: &Project) -> Result<Tally, Stop> {
     compiler.apply(&mut cargo);
     own_flags(&mut cargo);
     cargo
-        .env(
-            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER",
-            bindgen.join("wasm-bindgen-test-runner"),
-        )
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", bindgen.join("wasm-bindgen-test-runner"))
         .env("CHROMEDRIVER", driver)
         .env_remove("GECKODRIVER")
         .env_remove("SAFARIDRIVER")
-        .env(
-            "WASM_BINDGEN_TEST_WEBDRIVER_JSON",
-            capabilities(project, &chromium)?,
-        )
+        .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", capabilities(project, &chromium)?)
         .env("WASM_BINDGEN_TEST_TIMEOUT", "300")
         .env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "30")
-        .args([
-            "test", "-p", "moorline", "--target", TARGET, "--test", "web",
-        ]);
-    let done = Step::new("browser tests in Chromium", &project.logs, &mut cargo)
-        .limit(1200)
-        .finish()?;
+        .args(["test", "-p", "moorline", "--target", TARGET, "--test", "web"]);
+    let done = Step::new("browser tests in Chromium", &project.logs, &mut cargo).limit(1200).finish()?;
     counted(done, "Type `cargo xtask test browser` to run them alone.")
 }
 
 /// webdriver.json with the browser that was found: chromedriver would look for one by itself.
 fn capabilities(project: &Project, chromium: &Path) -> Result<PathBuf, Stop> {
     const HEAD: &str = "\"goog:chromeOptions\": {";
-    let binary = chromium
-        .display()
-        .to_string()
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"");
-    let text = project
-        .read("webdriver.json")?
-        .replace(HEAD, &format!("{HEAD}\n    \"binary\": \"{binary}\","));
+    let binary = chromium.display().to_string().replace('\\', "\\\\").replace('"', "\\\"");
+    let text = project.read("webdriver.json")?.replace(HEAD, &format!("{HEAD}\n    \"binary\": \"{binary}\","));
     let path = project.target.join("xtask/webdriver.json");
     if let Some(folder) = path.parent() {
         about(folder, fs::create_dir_all(folder))?;
@@ -314,13 +192,7 @@ fn build(project: &Project) -> Result<Tally, Stop> {
 }
 
 fn build_self_test(project: &Project) -> Result<Tally, Stop> {
-    package::build(
-        project,
-        Variant {
-            self_test: true,
-            ..Variant::default()
-        },
-    )?;
+    package::build(project, Variant { self_test: true, ..Variant::default() })?;
     Ok(Tally::ONE)
 }
 
@@ -333,9 +205,7 @@ fn types(project: &Project) -> Result<Tally, Stop> {
     setup::packages(project)?;
     let mut tsc = project.command(project.node_bin("tsc"));
     tsc.args(["-p", "tests/e2e/tsconfig.types.json"]);
-    Step::new("tsc types.test-d.ts", &project.logs, &mut tsc)
-        .limit(120)
-        .succeed("Mend what tsc says.")?;
+    Step::new("tsc types.test-d.ts", &project.logs, &mut tsc).limit(120).succeed("Mend what tsc says.")?;
     Ok(Tally::ONE)
 }
 
@@ -351,10 +221,7 @@ pub fn gateway(project: &Project) -> Result<PathBuf, Stop> {
     cargo.args(["build", "-p", "moorline-gateway"]);
     Step::new("cargo build -p moorline-gateway", &project.logs, &mut cargo)
         .succeed("Mend what the compiler says, then type the command again.")?;
-    Ok(project
-        .target
-        .join("debug")
-        .join(format!("moorline-gateway{}", std::env::consts::EXE_SUFFIX)))
+    Ok(project.target.join("debug").join(format!("moorline-gateway{}", std::env::consts::EXE_SUFFIX)))
 }
 
 fn e2e(project: &Project) -> Result<Tally, Stop> {
@@ -375,37 +242,19 @@ fn playwright(project: &Project, name: &str, tarball: Option<&Path>) -> Result<T
         runner.env("MOORLINE_TARBALL", tarball);
     }
     runner.args(["test", &format!("--project={name}")]);
-    let done = Step::new(format!("playwright {name}"), &project.logs, &mut runner)
-        .limit(1800)
-        .finish()?;
-    counted(
-        done,
-        &format!("Type `cargo xtask test {name}` to run them alone."),
-    )
+    let done = Step::new(format!("playwright {name}"), &project.logs, &mut runner).limit(1800).finish()?;
+    counted(done, &format!("Type `cargo xtask test {name}` to run them alone."))
 }
 
 /// What scripts that drive a browser are told by.
 pub fn environment(project: &Project, command: &mut Command) -> Result<(), Stop> {
-    let gateway = project
-        .target
-        .join("debug")
-        .join(format!("moorline-gateway{}", std::env::consts::EXE_SUFFIX));
+    let gateway = project.target.join("debug").join(format!("moorline-gateway{}", std::env::consts::EXE_SUFFIX));
     command
         .env("MOORLINE_CHROMIUM", setup::browser(project)?)
         .env("MOORLINE_GATEWAY", gateway)
         .env("MOORLINE_PKG", Variant::default().folder(project))
-        .env(
-            "MOORLINE_PKG_SELF_TEST",
-            Variant {
-                self_test: true,
-                ..Variant::default()
-            }
-            .folder(project),
-        )
-        .env(
-            "MOORLINE_THREE",
-            project.e2e.join("node_modules/three/build"),
-        )
+        .env("MOORLINE_PKG_SELF_TEST", Variant { self_test: true, ..Variant::default() }.folder(project))
+        .env("MOORLINE_THREE", project.e2e.join("node_modules/three/build"))
         .env("MOORLINE_WWW", project.path("www"))
         .env("MOORLINE_E2E", &project.e2e)
         // Colours and rewritten lines are for terminals; this output goes to a log.
@@ -416,28 +265,17 @@ pub fn environment(project: &Project, command: &mut Command) -> Result<(), Stop>
 
 /// Counts what a run printed. A run that failed without a failed test, such as one that did not compile, is one failure.
 fn counted(done: Done, hint: &str) -> Result<Tally, Stop> {
-    let text = fs::read(&done.log)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
+    let text = fs::read(&done.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let tally = count(&text);
     if done.status.success() {
         if tally == Tally::default() {
-            return Err(Stop(format!(
-                "Nothing was counted: no test ran. See {}.",
-                done.log.display()
-            )));
+            return Err(Stop(format!("Nothing was counted: no test ran. See {}.", done.log.display())));
         }
         return Ok(tally);
     }
     say(last_lines(&done.log, 80));
-    say(format_args!(
-        "{hint} All of the output is in {}.",
-        done.log.display()
-    ));
-    Ok(Tally {
-        failed: tally.failed.max(1),
-        ..tally
-    })
+    say(format_args!("{hint} All of the output is in {}.", done.log.display()));
+    Ok(Tally { failed: tally.failed.max(1), ..tally })
 }
 
 fn count(text: &str) -> Tally {
@@ -446,26 +284,18 @@ fn count(text: &str) -> Tally {
         let line = line.trim();
         // The shape of cargo, and of the wasm-bindgen test runner: `test result: ok. 3 passed; 0 failed; …`.
         let list: Vec<&str> = match line.strip_prefix("test result: ") {
-            Some(rest) => rest
-                .split_once(". ")
-                .map_or(rest, |(_, counts)| counts)
-                .split("; ")
-                .collect(),
+            Some(rest) => rest.split_once(". ").map_or(rest, |(_, counts)| counts).split("; ").collect(),
             // The shape of Playwright: `3 passed (5.2s)`, and one such line for each other outcome.
             None => vec![line],
         };
         for item in list {
             let mut words = item.split_whitespace();
-            let (Some(number), Some(outcome)) = (
-                words.next().and_then(|word| word.parse::<u32>().ok()),
-                words.next(),
-            ) else {
+            let (Some(number), Some(outcome)) = (words.next().and_then(|word| word.parse::<u32>().ok()), words.next())
+            else {
                 continue;
             };
             let rest: Vec<&str> = words.collect();
-            let whole = rest.is_empty()
-                || (rest.len() == 1 && rest[0].starts_with('('))
-                || rest == ["not", "run"];
+            let whole = rest.is_empty() || (rest.len() == 1 && rest[0].starts_with('(')) || rest == ["not", "run"];
             match outcome.trim_end_matches(';') {
                 "passed" if whole => tally.passed += number,
                 "failed" | "flaky" | "interrupted" | "did" if whole => tally.failed += number,
@@ -508,25 +338,14 @@ mod tests {
     fn the_summaries_of_cargo_are_added_up() {
         let text = "running 2 tests\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
                     test result: FAILED. 5 passed; 3 failed; 1 ignored; 0 measured\n";
-        assert_eq!(
-            count(text),
-            Tally {
-                passed: 7,
-                failed: 3
-            }
-        );
+        assert_eq!(count(text), Tally { passed: 7, failed: 3 });
     }
 
     #[test]
     fn the_summary_of_playwright_counts_what_did_not_run_as_failed() {
         assert_eq!(
-            count(
-                "  1 failed\n    [e2e] › a.spec.ts:3:1 › it says 4 passed by\n  2 did not run\n  12 passed (5.2s)\n"
-            ),
-            Tally {
-                passed: 12,
-                failed: 3
-            }
+            count("  1 failed\n    [e2e] › a.spec.ts:3:1 › it says 4 passed by\n  2 did not run\n  12 passed (5.2s)\n"),
+            Tally { passed: 12, failed: 3 }
         );
     }
 
@@ -536,15 +355,8 @@ mod tests {
             for group in layer.groups {
                 assert!(GROUPS.contains(group));
                 for need in layer.needs {
-                    let found = LAYERS[..place]
-                        .iter()
-                        .find(|earlier| earlier.name == *need)
-                        .unwrap();
-                    assert!(
-                        found.groups.contains(group),
-                        "{} needs {need}, which {group} leaves out",
-                        layer.name
-                    );
+                    let found = LAYERS[..place].iter().find(|earlier| earlier.name == *need).unwrap();
+                    assert!(found.groups.contains(group), "{} needs {need}, which {group} leaves out", layer.name);
                 }
             }
         }

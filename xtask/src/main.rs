@@ -1,9 +1,6 @@
 //! The project's commands: `cargo xtask help` lists them. This file reads what was typed; each command sets up by itself the
 //! part of the machine that it needs.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a tool may read the clock; the core may not"
-)]
+#![allow(clippy::disallowed_methods, reason = "a tool may read the clock; the core may not")]
 
 mod layers;
 mod package;
@@ -46,10 +43,7 @@ fn main() -> ExitCode {
     match command(&words) {
         Ok(Ending::Silent) => ExitCode::SUCCESS,
         Ok(Ending::Timed) => {
-            say(format_args!(
-                "done in {:.1} s",
-                started.elapsed().as_secs_f64()
-            ));
+            say(format_args!("done in {:.1} s", started.elapsed().as_secs_f64()));
             ExitCode::SUCCESS
         }
         Err(stop) => {
@@ -65,10 +59,7 @@ enum Ending {
 }
 
 fn command(words: &[OsString]) -> Result<Ending, Stop> {
-    let name = words
-        .first()
-        .and_then(|word| word.to_str())
-        .unwrap_or("help");
+    let name = words.first().and_then(|word| word.to_str()).unwrap_or("help");
     let rest = words.get(1..).unwrap_or_default();
     match name {
         "help" | "-h" | "--help" => {
@@ -83,10 +74,7 @@ fn command(words: &[OsString]) -> Result<Ending, Stop> {
         "build" => {
             let given = flags(name, rest, &["--dev", "--self-test"])?;
             let project = Project::find()?;
-            let variant = Variant {
-                dev: given[0],
-                self_test: given[1],
-            };
+            let variant = Variant { dev: given[0], self_test: given[1] };
             package::build(&project, variant)?;
             package::announce(&project, variant);
             if variant == Variant::default() {
@@ -107,20 +95,14 @@ fn command(words: &[OsString]) -> Result<Ending, Stop> {
         "test" => {
             let group = match rest {
                 [] => "all",
-                [group] => layers::GROUPS
-                    .into_iter()
-                    .find(|known| group == known)
-                    .ok_or_else(|| {
-                        Stop(format!(
-                            "There is no group of tests {group:?}. Type `cargo xtask test {}`.",
-                            layers::GROUPS.join("|")
-                        ))
-                    })?,
-                _ => {
-                    return Err(Stop(format!(
-                        "Type `cargo xtask test {}`, one of them.",
+                [group] => layers::GROUPS.into_iter().find(|known| group == known).ok_or_else(|| {
+                    Stop(format!(
+                        "There is no group of tests {group:?}. Type `cargo xtask test {}`.",
                         layers::GROUPS.join("|")
-                    )));
+                    ))
+                })?,
+                _ => {
+                    return Err(Stop(format!("Type `cargo xtask test {}`, one of them.", layers::GROUPS.join("|"))));
                 }
             };
             layers::run(&Project::find()?, group)?;
@@ -132,11 +114,7 @@ fn command(words: &[OsString]) -> Result<Ending, Stop> {
             Ok(Ending::Silent)
         }
         "bench" => {
-            let more = if rest.first().is_some_and(|word| word == "--") {
-                &rest[1..]
-            } else {
-                rest
-            };
+            let more = if rest.first().is_some_and(|word| word == "--") { &rest[1..] } else { rest };
             serve::bench(&Project::find()?, more)?;
             Ok(Ending::Silent)
         }
@@ -147,39 +125,23 @@ fn command(words: &[OsString]) -> Result<Ending, Stop> {
             say(package::pack(&project)?.display());
             Ok(Ending::Silent)
         }
-        other => Err(Stop(format!(
-            "There is no command {other:?}. Type `cargo xtask help`."
-        ))),
+        other => Err(Stop(format!("There is no command {other:?}. Type `cargo xtask help`."))),
     }
 }
 
 /// Which of the known flags were given. Anything else is an error.
 fn flags(name: &str, words: &[OsString], known: &[&str]) -> Result<Vec<bool>, Stop> {
-    if let Some(word) = words
-        .iter()
-        .find(|word| !known.iter().any(|flag| word == flag))
-    {
-        let takes = if known.is_empty() {
-            "no arguments".to_owned()
-        } else {
-            known.join(" and ")
-        };
-        return Err(Stop(format!(
-            "{name} takes {takes}, not {word:?}. Type `cargo xtask help`."
-        )));
+    if let Some(word) = words.iter().find(|word| !known.iter().any(|flag| word == flag)) {
+        let takes = if known.is_empty() { "no arguments".to_owned() } else { known.join(" and ") };
+        return Err(Stop(format!("{name} takes {takes}, not {word:?}. Type `cargo xtask help`.")));
     }
-    Ok(known
-        .iter()
-        .map(|flag| words.iter().any(|word| word == flag))
-        .collect())
+    Ok(known.iter().map(|flag| words.iter().any(|word| word == flag)).collect())
 }
 
 /// `[--port N] [-- more]`.
 fn port(words: &[OsString]) -> Result<(u16, &[OsString]), Stop> {
     let wrong = |word: &OsString| {
-        Stop(format!(
-            "demo does not take {word:?}. Type `cargo xtask demo --port 8787 -- --echo off`, say."
-        ))
+        Stop(format!("demo does not take {word:?}. Type `cargo xtask demo --port 8787 -- --echo off`, say."))
     };
     let mut port = 8787;
     let mut rest = words;
@@ -191,10 +153,7 @@ fn port(words: &[OsString]) -> Result<(u16, &[OsString]), Stop> {
             return Err(wrong(word));
         }
         let (value, after) = after.split_first().ok_or_else(|| wrong(word))?;
-        port = value
-            .to_str()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| wrong(value))?;
+        port = value.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| wrong(value))?;
         rest = after;
     }
     Ok((port, rest))

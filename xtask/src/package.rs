@@ -24,11 +24,7 @@ pub struct Variant {
 
 impl Variant {
     fn name(self) -> &'static str {
-        if self.self_test {
-            "abi-self-test"
-        } else {
-            "abi"
-        }
+        if self.self_test { "abi-self-test" } else { "abi" }
     }
 
     fn abi(self, project: &Project) -> PathBuf {
@@ -36,18 +32,11 @@ impl Variant {
     }
 
     pub fn folder(self, project: &Project) -> PathBuf {
-        if self.self_test {
-            project.target.join("pkg-self-test")
-        } else {
-            project.path("pkg")
-        }
+        if self.self_test { project.target.join("pkg-self-test") } else { project.path("pkg") }
     }
 
     pub fn metafile(self, project: &Project) -> PathBuf {
-        project
-            .target
-            .join("xtask")
-            .join(format!("{}-meta.json", self.name()))
+        project.target.join("xtask").join(format!("{}-meta.json", self.name()))
     }
 }
 
@@ -76,19 +65,11 @@ struct Stamp {
 
 impl Stamp {
     fn new(project: &Project, name: &str, inputs: String, output: PathBuf) -> Self {
-        Stamp {
-            file: project.target.join("xtask").join(format!("{name}.stamp")),
-            inputs,
-            output,
-        }
+        Stamp { file: project.target.join("xtask").join(format!("{name}.stamp")), inputs, output }
     }
 
     fn text(&self) -> String {
-        format!(
-            "{} {}",
-            self.inputs,
-            fingerprint(std::slice::from_ref(&self.output), &[])
-        )
+        format!("{} {}", self.inputs, fingerprint(std::slice::from_ref(&self.output), &[]))
     }
 
     fn holds(&self) -> bool {
@@ -103,32 +84,16 @@ impl Stamp {
     }
 }
 
-fn wasm(
-    project: &Project,
-    variant: Variant,
-    compiler: Compiler,
-    tools: &[PathBuf],
-    rustc: &str,
-) -> Result<(), Stop> {
+fn wasm(project: &Project, variant: Variant, compiler: Compiler, tools: &[PathBuf], rustc: &str) -> Result<(), Stop> {
     let abi = variant.abi(project);
-    let mut sources: Vec<PathBuf> = walk(&project.path("src"))
-        .into_iter()
-        .filter(|path| !path.starts_with(project.path("src/ts")))
-        .collect();
+    let mut sources: Vec<PathBuf> =
+        walk(&project.path("src")).into_iter().filter(|path| !path.starts_with(project.path("src/ts"))).collect();
     sources.extend(
-        [
-            "Cargo.toml",
-            "Cargo.lock",
-            ".cargo/config.toml",
-            "tests/e2e/package-lock.json",
-        ]
-        .map(|name| project.path(name)),
+        ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "tests/e2e/package-lock.json"]
+            .map(|name| project.path(name)),
     );
     sources.push(project.path("xtask/src/package.rs"));
-    let inputs = fingerprint(
-        &sources,
-        &[rustc, &format!("{variant:?}"), env!("CARGO_PKG_VERSION")],
-    );
+    let inputs = fingerprint(&sources, &[rustc, &format!("{variant:?}"), env!("CARGO_PKG_VERSION")]);
     let stamp = Stamp::new(project, variant.name(), inputs, abi.clone());
     if stamp.holds() {
         return Ok(());
@@ -141,24 +106,11 @@ fn wasm(
     with_path(&mut pack, tools);
     with_path(&mut pack, &[project.e2e.join("node_modules/.bin")]);
     own_flags(&mut pack);
-    pack.args([
-        "build",
-        "--target",
-        "web",
-        "--no-pack",
-        "--no-gitignore",
-        "--mode",
-        "no-install",
-    ])
-    .args([
-        "--out-dir",
-        &format!("target/{}", variant.name()),
-        "--out-name",
-        "moorline",
-    ])
-    .arg(if variant.dev { "--dev" } else { "--release" })
-    .args([".", "--", "--config"])
-    .arg(remap(project));
+    pack.args(["build", "--target", "web", "--no-pack", "--no-gitignore", "--mode", "no-install"])
+        .args(["--out-dir", &format!("target/{}", variant.name()), "--out-name", "moorline"])
+        .arg(if variant.dev { "--dev" } else { "--release" })
+        .args([".", "--", "--config"])
+        .arg(remap(project));
     if variant.self_test {
         pack.args(["--features", "self-test"]);
     }
@@ -173,28 +125,14 @@ fn wasm(
 
     let file = abi.join("moorline_bg.wasm");
     let bytes = about(&file, fs::read(&file))?;
-    about(
-        &abi,
-        fs::write(
-            abi.join("bytes.js"),
-            format!("export default \"{}\";\n", base64(&bytes)),
-        ),
-    )?;
-    about(
-        &abi,
-        fs::write(
-            abi.join("bytes.d.ts"),
-            "declare const bytes: string;\nexport default bytes;\n",
-        ),
-    )?;
+    about(&abi, fs::write(abi.join("bytes.js"), format!("export default \"{}\";\n", base64(&bytes))))?;
+    about(&abi, fs::write(abi.join("bytes.d.ts"), "declare const bytes: string;\nexport default bytes;\n"))?;
     stamp.keep()
 }
 
 /// Flags from the caller's environment would replace the project's own from `.cargo/config.toml`.
 pub fn own_flags(command: &mut Command) {
-    command
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
 }
 
 /// A cargo setting that keeps this machine's paths out of the wasm file, so that it is the same wherever it is built.
@@ -209,11 +147,7 @@ fn remap(project: &Project) -> String {
     }
     pairs.push((home.clone(), "cargo"));
     pairs.push((home.join("registry/src"), "crates"));
-    for entry in fs::read_dir(home.join("registry/src"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten() {
         pairs.push((entry.path(), "crates"));
     }
     pairs.push((PathBuf::from("/usr/lib/rustlib/src/rust/library"), "std"));
@@ -223,18 +157,11 @@ fn remap(project: &Project) -> String {
         .iter()
         .filter(|(from, _)| !from.as_os_str().is_empty())
         .map(|(from, to)| {
-            let from = from
-                .display()
-                .to_string()
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"");
+            let from = from.display().to_string().replace('\\', "\\\\").replace('"', "\\\"");
             format!("\"--remap-path-prefix={from}={to}\"")
         })
         .collect();
-    format!(
-        "target.wasm32-unknown-unknown.rustflags=[{}]",
-        flags.join(",")
-    )
+    format!("target.wasm32-unknown-unknown.rustflags=[{}]", flags.join(","))
 }
 
 fn assemble(project: &Project, variant: Variant, rustc: &str) -> Result<(), Stop> {
@@ -254,22 +181,10 @@ fn assemble(project: &Project, variant: Variant, rustc: &str) -> Result<(), Stop
         ]
         .map(|name| project.path(name)),
     );
-    sources.extend(
-        [
-            "package-lock.json",
-            "tsconfig.base.json",
-            "tsconfig.pkg.json",
-        ]
-        .map(|name| project.e2e.join(name)),
-    );
+    sources.extend(["package-lock.json", "tsconfig.base.json", "tsconfig.pkg.json"].map(|name| project.e2e.join(name)));
     sources.extend(["package.rs", "check.mjs"].map(|name| project.path("xtask/src").join(name)));
     let inputs = fingerprint(&sources, &[rustc, &format!("{variant:?}")]);
-    let stamp = Stamp::new(
-        project,
-        &format!("{}-pkg", variant.name()),
-        inputs,
-        folder.clone(),
-    );
+    let stamp = Stamp::new(project, &format!("{}-pkg", variant.name()), inputs, folder.clone());
     if stamp.holds() && variant.metafile(project).is_file() {
         return Ok(());
     }
@@ -284,10 +199,7 @@ fn assemble(project: &Project, variant: Variant, rustc: &str) -> Result<(), Stop
     if !variant.self_test {
         types(project, &folder)?;
     }
-    copy(
-        &abi.join("moorline_bg.wasm"),
-        &folder.join("moorline_bg.wasm"),
-    )?;
+    copy(&abi.join("moorline_bg.wasm"), &folder.join("moorline_bg.wasm"))?;
     for name in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
         if project.path(name).is_file() {
             copy(&project.path(name), &folder.join(name))?;
@@ -296,10 +208,7 @@ fn assemble(project: &Project, variant: Variant, rustc: &str) -> Result<(), Stop
     let pages = folder.join("protocols");
     about(&pages, fs::create_dir_all(&pages))?;
     for page in walk(&project.path("docs/protocols")) {
-        if let Some(name) = page
-            .file_name()
-            .filter(|_| page.extension().is_some_and(|end| end == "md"))
-        {
+        if let Some(name) = page.file_name().filter(|_| page.extension().is_some_and(|end| end == "md")) {
             copy(&page, &pages.join(name))?;
         }
     }
@@ -319,16 +228,9 @@ fn bundle(project: &Project, variant: Variant, folder: &Path, abi: &Path) -> Res
         "--charset=utf8",
         "--legal-comments=none",
     ]);
-    esbuild.args([
-        "--chunk-names=[name]-[hash]",
-        "--tsconfig=tests/e2e/tsconfig.pkg.json",
-        "--log-level=warning",
-    ]);
+    esbuild.args(["--chunk-names=[name]-[hash]", "--tsconfig=tests/e2e/tsconfig.pkg.json", "--log-level=warning"]);
     esbuild.arg(format!("--outdir={}", folder.display()));
-    esbuild.arg(format!(
-        "--metafile={}",
-        variant.metafile(project).display()
-    ));
+    esbuild.arg(format!("--metafile={}", variant.metafile(project).display()));
     if variant.dev {
         esbuild.arg("--sourcemap=inline");
     } else {
@@ -337,11 +239,7 @@ fn bundle(project: &Project, variant: Variant, folder: &Path, abi: &Path) -> Res
     if variant.self_test {
         esbuild.arg(format!("--alias:#abi={}", abi.display()));
     }
-    let label = if variant.self_test {
-        "esbuild src/ts, self-test"
-    } else {
-        "esbuild src/ts"
-    };
+    let label = if variant.self_test { "esbuild src/ts, self-test" } else { "esbuild src/ts" };
     Step::new(label, &project.logs, &mut esbuild)
         .limit(120)
         .succeed("Mend what esbuild says, then type the command again.")?;
@@ -350,8 +248,7 @@ fn bundle(project: &Project, variant: Variant, folder: &Path, abi: &Path) -> Res
 
 fn types(project: &Project, folder: &Path) -> Result<(), Stop> {
     let mut tsc = project.command(project.node_bin("tsc"));
-    tsc.args(["-p", "tests/e2e/tsconfig.pkg.json", "--outDir"])
-        .arg(folder);
+    tsc.args(["-p", "tests/e2e/tsconfig.pkg.json", "--outDir"]).arg(folder);
     Step::new("tsc src/ts", &project.logs, &mut tsc)
         .limit(120)
         .succeed("Mend what tsc says, then type the command again.")?;
@@ -370,36 +267,19 @@ fn manifest(project: &Project, folder: &Path) -> Result<(), Stop> {
             "pkg.json has to carry {MANIFEST_HEAD} once and no version: that comes from Cargo.toml."
         )));
     }
-    let stamped = template.replace(
-        MANIFEST_HEAD,
-        &format!(
-            "{MANIFEST_HEAD}\n  \"version\": \"{}\",",
-            project.version()?
-        ),
-    );
+    let stamped =
+        template.replace(MANIFEST_HEAD, &format!("{MANIFEST_HEAD}\n  \"version\": \"{}\",", project.version()?));
     about(folder, fs::write(folder.join("package.json"), stamped))
 }
 
 /// The package holds together: see check.mjs for what that means.
 fn check(project: &Project, variant: Variant, folder: &Path) -> Result<(), Stop> {
     let mut node = project.command("node");
-    node.arg("xtask/src/check.mjs")
-        .arg(folder)
-        .arg(&project.root);
-    node.arg(if variant.self_test {
-        "self-test"
-    } else {
-        "published"
-    });
+    node.arg("xtask/src/check.mjs").arg(folder).arg(&project.root);
+    node.arg(if variant.self_test { "self-test" } else { "published" });
     node.arg(if variant.dev { "dev" } else { "release" });
     Step::new(
-        format!(
-            "check {}",
-            folder
-                .strip_prefix(&project.root)
-                .unwrap_or(folder)
-                .display()
-        ),
+        format!("check {}", folder.strip_prefix(&project.root).unwrap_or(folder).display()),
         &project.logs,
         &mut node,
     )
@@ -412,26 +292,13 @@ fn check(project: &Project, variant: Variant, folder: &Path) -> Result<(), Stop>
 pub fn pack(project: &Project) -> Result<PathBuf, Stop> {
     let folder = Variant::default().folder(project);
     let mut npm = project.command(if cfg!(windows) { "npm.cmd" } else { "npm" });
-    npm.current_dir(&folder)
-        .args([
-            "pack",
-            "--ignore-scripts",
-            "--offline",
-            "--pack-destination",
-        ])
-        .arg(&project.target);
+    npm.current_dir(&folder).args(["pack", "--ignore-scripts", "--offline", "--pack-destination"]).arg(&project.target);
     let done = Step::new("npm pack", &project.logs, &mut npm)
         .limit(120)
         .succeed("Type `npm pack` in pkg to see it by yourself.")?;
-    let tarball = project
-        .target
-        .join(format!("moorline-{}.tgz", project.version()?));
+    let tarball = project.target.join(format!("moorline-{}.tgz", project.version()?));
     if !tarball.is_file() {
-        return Err(Stop(format!(
-            "npm pack made no {}. Its output is in {}.",
-            tarball.display(),
-            done.log.display()
-        )));
+        return Err(Stop(format!("npm pack made no {}. Its output is in {}.", tarball.display(), done.log.display())));
     }
     Ok(tarball)
 }
@@ -439,24 +306,13 @@ pub fn pack(project: &Project) -> Result<PathBuf, Stop> {
 pub fn announce(project: &Project, variant: Variant) {
     let folder = variant.folder(project);
     let files = walk(&folder);
-    let bytes: u64 = files
-        .iter()
-        .filter_map(|path| fs::metadata(path).ok())
-        .map(|meta| meta.len())
-        .sum();
+    let bytes: u64 = files.iter().filter_map(|path| fs::metadata(path).ok()).map(|meta| meta.len()).sum();
     say(format_args!(
         "{}: {} files, {} kB{}",
-        folder
-            .strip_prefix(&project.root)
-            .unwrap_or(&folder)
-            .display(),
+        folder.strip_prefix(&project.root).unwrap_or(&folder).display(),
         files.len(),
         bytes / 1000,
-        if variant.dev {
-            ", a development build"
-        } else {
-            ""
-        }
+        if variant.dev { ", a development build" } else { "" }
     ));
 }
 
@@ -464,10 +320,7 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let bits = group
-            .iter()
-            .fold(0u32, |bits, byte| bits << 8 | u32::from(*byte))
-            << (8 * (3 - group.len()));
+        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         for place in 0..4 {
             if place <= group.len() {
                 text.push(char::from(DIGITS[(bits >> (18 - 6 * place) & 63) as usize]));

@@ -22,10 +22,7 @@ impl Project {
     pub fn find() -> Result<Self, Stop> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
         let Some(root) = manifest.parent().map(Path::to_path_buf) else {
-            return Err(Stop(format!(
-                "{} has no parent folder.",
-                manifest.display()
-            )));
+            return Err(Stop(format!("{} has no parent folder.", manifest.display())));
         };
         if !root.join("Cargo.lock").is_file() {
             return Err(Stop(format!(
@@ -50,10 +47,7 @@ impl Project {
     /// A program started in the project's root, with the project's own target folder.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        command
-            .current_dir(&self.root)
-            .env("CARGO_TARGET_DIR", &self.target)
-            .env_remove("CARGO_BUILD_TARGET");
+        command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target).env_remove("CARGO_BUILD_TARGET");
         command
     }
 
@@ -63,11 +57,7 @@ impl Project {
 
     /// A program from the private npm packages.
     pub fn node_bin(&self, name: &str) -> PathBuf {
-        self.e2e.join("node_modules/.bin").join(if cfg!(windows) {
-            format!("{name}.cmd")
-        } else {
-            name.to_owned()
-        })
+        self.e2e.join("node_modules/.bin").join(if cfg!(windows) { format!("{name}.cmd") } else { name.to_owned() })
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
@@ -99,25 +89,21 @@ impl Project {
             .and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"'))
             .map(str::to_owned)
             .ok_or_else(|| {
-                Stop(format!(
-                    "Cargo.lock names no crate {name}. Type `cargo fetch`, then the command again."
-                ))
+                Stop(format!("Cargo.lock names no crate {name}. Type `cargo fetch`, then the command again."))
             })
     }
 }
 
 /// The folder shared by every checkout of this user.
 fn cache() -> Result<PathBuf, Stop> {
-    let set = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("MOORLINE_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("moorline")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/moorline")))
         .or_else(|| set("LOCALAPPDATA").map(|home| home.join("moorline")))
-        .ok_or_else(|| Stop("Neither HOME nor MOORLINE_CACHE is set. Type `export MOORLINE_CACHE=a/writable/folder`.".to_owned()))
+        .ok_or_else(|| {
+            Stop("Neither HOME nor MOORLINE_CACHE is set. Type `export MOORLINE_CACHE=a/writable/folder`.".to_owned())
+        })
 }
 
 /// Every file below a folder, sorted, `target`, `node_modules` and version control left out.
@@ -131,9 +117,7 @@ pub fn walk(folder: &Path) -> Vec<PathBuf> {
         for entry in entries.flatten() {
             let path = entry.path();
             let name = entry.file_name();
-            let skipped = ["target", "node_modules", ".git"]
-                .iter()
-                .any(|skipped| name == *skipped);
+            let skipped = ["target", "node_modules", ".git"].iter().any(|skipped| name == *skipped);
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && !skipped => folders.push(path),
                 Ok(kind) if kind.is_file() => files.push(path),
@@ -149,11 +133,7 @@ pub fn walk(folder: &Path) -> Vec<PathBuf> {
 pub fn fingerprint(paths: &[PathBuf], also: &[&str]) -> String {
     let mut hasher = DefaultHasher::new();
     for path in paths {
-        let files = if path.is_dir() {
-            walk(path)
-        } else {
-            vec![path.clone()]
-        };
+        let files = if path.is_dir() { walk(path) } else { vec![path.clone()] };
         for file in files {
             hasher.write(file.as_os_str().as_encoded_bytes());
             match fs::read(&file) {

@@ -32,9 +32,10 @@ pub fn about<T>(path: &Path, result: io::Result<T>) -> Result<T, Stop> {
 }
 
 pub fn say(line: impl fmt::Display) {
-    println!("{line}");
-    // A reader at the other end of a pipe sees each step before it starts.
-    let _ = io::stdout().flush();
+    // A reader at the other end of a pipe sees each step before it starts, and may leave early.
+    let mut out = io::stdout();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
 }
 
 /// One program run to its end, its output kept in a log file.
@@ -55,23 +56,8 @@ pub struct Done {
 impl<'a> Step<'a> {
     pub fn new(label: impl Into<String>, logs: &Path, command: &'a mut Command) -> Self {
         let label = label.into();
-        let name: String = label
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || c == '.' {
-                    c
-                } else {
-                    '-'
-                }
-            })
-            .collect();
-        Step {
-            log: logs.join(format!("{name}.log")),
-            label,
-            command,
-            limit: Duration::from_secs(1800),
-            append: false,
-        }
+        let name: String = label.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+        Step { log: logs.join(format!("{name}.log")), label, command, limit: Duration::from_secs(1800), append: false }
     }
 
     /// Ends the program when it takes longer.
@@ -101,11 +87,7 @@ impl<'a> Step<'a> {
         } else {
             File::create(&self.log)
         };
-        let tail = Arc::new(Mutex::new(Tail {
-            log: about(&self.log, log)?,
-            line: String::new(),
-            open: String::new(),
-        }));
+        let tail = Arc::new(Mutex::new(Tail { log: about(&self.log, log)?, line: String::new(), open: String::new() }));
         let started = Instant::now();
         let mut meter = Meter::new(&self.label);
         let program = self.command.get_program().to_string_lossy().into_owned();
@@ -140,10 +122,7 @@ impl<'a> Step<'a> {
                     self.log.display()
                 )));
             }
-            let line = tail
-                .lock()
-                .map(|tail| tail.line.clone())
-                .unwrap_or_default();
+            let line = tail.lock().map(|tail| tail.line.clone()).unwrap_or_default();
             meter.tick(started.elapsed(), &line);
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(200));
@@ -156,10 +135,7 @@ impl<'a> Step<'a> {
             }
         }
         meter.end();
-        Ok(Done {
-            status,
-            log: self.log,
-        })
+        Ok(Done { status, log: self.log })
     }
 
     /// Runs it and takes any other end than success for a failure, with `hint` saying what to type.
@@ -180,13 +156,8 @@ impl<'a> Step<'a> {
 
 /// The end of a log, for a failure's report.
 pub fn last_lines(log: &Path, count: usize) -> String {
-    let text = fs::read(log)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..]
         .iter()
         .map(|line| format!("  | {}", plain(line)))
@@ -196,12 +167,7 @@ pub fn last_lines(log: &Path, count: usize) -> String {
 
 /// What a program prints when asked, or nothing when it is missing, fails or takes longer than ten seconds.
 pub fn answer(command: &mut Command) -> Option<String> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
     let mut pipe = child.stdout.take()?;
     let reader = thread::spawn(move || {
         let mut text = String::new();
@@ -232,10 +198,7 @@ impl Tail {
         let _ = self.log.write_all(bytes);
         self.open.push_str(&String::from_utf8_lossy(bytes));
         if let Some(end) = self.open.rfind(['\n', '\r']) {
-            if let Some(line) = self.open[..end]
-                .split(['\n', '\r'])
-                .rfind(|line| !line.trim().is_empty())
-            {
+            if let Some(line) = self.open[..end].split(['\n', '\r']).rfind(|line| !line.trim().is_empty()) {
                 self.line = line.to_owned();
             }
             self.open.drain(..=end);
@@ -274,17 +237,9 @@ impl Meter {
 
     fn new(label: &str) -> Self {
         let terminal = io::stdout().is_terminal();
-        let width = std::env::var("COLUMNS")
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(80);
+        let width = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(80);
         say(format_args!("· {label}"));
-        Meter {
-            label: label.to_owned(),
-            terminal,
-            width,
-            shown: None,
-        }
+        Meter { label: label.to_owned(), terminal, width, shown: None }
     }
 
     fn tick(&mut self, elapsed: Duration, line: &str) {
@@ -296,8 +251,9 @@ impl Meter {
             self.shown = Some(seconds);
             let text = format!("  {seconds} s  {}", plain(line).trim());
             let text: String = text.chars().take(self.width.saturating_sub(1)).collect();
-            print!("\r\x1b[K{text}");
-            let _ = io::stdout().flush();
+            let mut out = io::stdout();
+            let _ = write!(out, "\r\x1b[K{text}");
+            let _ = out.flush();
         } else if seconds / Self::QUIET_EVERY > self.shown.unwrap_or(0) {
             self.shown = Some(seconds / Self::QUIET_EVERY);
             let line: String = plain(line).trim().chars().take(100).collect();
@@ -307,8 +263,9 @@ impl Meter {
 
     fn end(&self) {
         if self.terminal && self.shown.is_some() {
-            print!("\r\x1b[K");
-            let _ = io::stdout().flush();
+            let mut out = io::stdout();
+            let _ = write!(out, "\r\x1b[K");
+            let _ = out.flush();
         }
     }
 }
@@ -339,10 +296,7 @@ mod tests {
 
     #[test]
     fn colours_do_not_reach_the_progress_line() {
-        assert_eq!(
-            plain("\x1b[1m\x1b[32m   Compiling\x1b[0m foo v1\t(x)"),
-            "   Compiling foo v1 (x)"
-        );
+        assert_eq!(plain("\x1b[1m\x1b[32m   Compiling\x1b[0m foo v1\t(x)"), "   Compiling foo v1 (x)");
     }
 
     #[test]
@@ -353,11 +307,7 @@ mod tests {
     #[test]
     fn the_last_whole_line_is_the_one_that_is_shown() {
         let log = std::env::temp_dir().join(format!("moorline-tail-{}", std::process::id()));
-        let mut tail = Tail {
-            log: File::create(&log).unwrap(),
-            line: String::new(),
-            open: String::new(),
-        };
+        let mut tail = Tail { log: File::create(&log).unwrap(), line: String::new(), open: String::new() };
         tail.add(b"one\ntw");
         assert_eq!(tail.line, "one");
         tail.add(b"o\n\nthr");

@@ -15,18 +15,8 @@ pub fn demo(project: &Project, port: u16, more: &[OsString]) -> Result<(), Stop>
     let gateway = layers::gateway(project)?;
     let mut command = project.command(&gateway);
     command
-        .args([
-            "--port",
-            &port.to_string(),
-            "--www",
-            "www",
-            "--mount",
-            "/pkg=pkg",
-        ])
-        .args([
-            "--mount",
-            "/vendor/three=tests/e2e/node_modules/three/build",
-        ])
+        .args(["--port", &port.to_string(), "--www", "www", "--mount", "/pkg=pkg"])
+        .args(["--mount", "/vendor/three=tests/e2e/node_modules/three/build"])
         .args(["--sessions", "target/demo-sessions.json"])
         .args(more)
         .stdin(Stdio::null())
@@ -34,19 +24,13 @@ pub fn demo(project: &Project, port: u16, more: &[OsString]) -> Result<(), Stop>
     // A group of its own: a Ctrl-C reaches it once, through us, however it was sent.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = command.spawn().map_err(|error| {
-        Stop(format!(
-            "{} could not be started: {error}.",
-            gateway.display()
-        ))
-    })?;
+    let mut child =
+        command.spawn().map_err(|error| Stop(format!("{} could not be started: {error}.", gateway.display())))?;
     signals::forward_to(&child);
     announce(&mut child)?;
     let status = child.wait()?;
     if status.success() {
-        say(
-            "The gateway is closed. Sessions are kept: type `cargo xtask demo` and open pages resume.",
-        );
+        say("The gateway is closed. Sessions are kept: type `cargo xtask demo` and open pages resume.");
         return Ok(());
     }
     Err(Stop(format!(
@@ -64,16 +48,11 @@ fn announce(child: &mut Child) -> Result<(), Stop> {
     let mut first = String::new();
     lines.read_line(&mut first)?;
     match field(&first, "url") {
-        Some(url) => say(format_args!(
-            "\nThe world is at {url} — open it in two tabs. Ctrl-C stops the gateway.\n"
-        )),
-        None => print!("{first}"),
+        Some(url) => say(format_args!("\nThe world is at {url} — open it in two tabs. Ctrl-C stops the gateway.\n")),
+        None => say(first.trim_end()),
     }
     let mut line = Vec::new();
-    while lines
-        .read_until(b'\n', &mut line)
-        .is_ok_and(|count| count > 0)
-    {
+    while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
         let mut out = std::io::stdout();
         let _ = out.write_all(&line);
         let _ = out.flush();
@@ -84,12 +63,7 @@ fn announce(child: &mut Child) -> Result<(), Stop> {
 
 /// A field of a flat JSON object whose text needs no escapes, such as an address.
 fn field<'a>(json: &'a str, name: &str) -> Option<&'a str> {
-    json.split_once(&format!("\"{name}\":"))?
-        .1
-        .trim_start()
-        .strip_prefix('"')?
-        .split('"')
-        .next()
+    json.split_once(&format!("\"{name}\":"))?.1.trim_start().strip_prefix('"')?.split('"').next()
 }
 
 /// Runs the measurements, whose own arguments are passed on.
@@ -101,15 +75,11 @@ pub fn bench(project: &Project, more: &[OsString]) -> Result<(), Stop> {
     node.env_remove("NO_COLOR");
     node.arg("tests/bench/run.mjs").args(more);
     setup::node()?;
-    let status = node
-        .status()
-        .map_err(|error| Stop(format!("node could not be started: {error}.")))?;
+    let status = node.status().map_err(|error| Stop(format!("node could not be started: {error}.")))?;
     if status.success() {
         return Ok(());
     }
-    Err(Stop(format!(
-        "The bench ended with {status}. Type `cargo xtask bench` to run it again."
-    )))
+    Err(Stop(format!("The bench ended with {status}. Type `cargo xtask bench` to run it again.")))
 }
 
 #[cfg(unix)]
@@ -159,8 +129,7 @@ mod tests {
 
     #[test]
     fn the_address_is_read_from_the_first_line() {
-        let line =
-            "{\"url\":\"http://127.0.0.1:8787/\",\"ws\": \"ws://127.0.0.1:8787/api/world/ws\"}";
+        let line = "{\"url\":\"http://127.0.0.1:8787/\",\"ws\": \"ws://127.0.0.1:8787/api/world/ws\"}";
         assert_eq!(field(line, "url"), Some("http://127.0.0.1:8787/"));
         assert_eq!(field(line, "ws"), Some("ws://127.0.0.1:8787/api/world/ws"));
         assert_eq!(field("listening", "url"), None);

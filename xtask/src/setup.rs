@@ -16,14 +16,8 @@ const LINK: &str = "debian-wasm";
 const WASM_PACK: &str = "0.15.1";
 /// The oldest Node that every npm tool runs on.
 const NODE: (u32, u32) = (20, 19);
-const DEBIAN_RUST: [&str; 6] = [
-    "rustc-web",
-    "cargo-web",
-    "rust-web-src",
-    "rust-web-llvm",
-    "rust-web-clippy",
-    "rustfmt-web",
-];
+const DEBIAN_RUST: [&str; 6] =
+    ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "rust-web-clippy", "rustfmt-web"];
 const DEBIAN_LIB: &str = "/usr/lib/rustlib/wasm32-unknown-unknown";
 
 /// Sets everything up at once.
@@ -38,9 +32,7 @@ pub fn all(project: &Project) -> Result<(), Stop> {
     let browser = browser(project)?;
     let driver = driver(project)?;
     let shown = |mut command: Command, flag: &str| {
-        answer(command.arg(flag))
-            .and_then(|text| text.lines().next().map(str::to_owned))
-            .unwrap_or_default()
+        answer(command.arg(flag)).and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default()
     };
     let mut rustc = project.command("rustc");
     compiler.apply(&mut rustc);
@@ -48,26 +40,11 @@ pub fn all(project: &Project) -> Result<(), Stop> {
     let mut clippy = project.cargo();
     lint.apply(&mut clippy);
     clippy.arg("clippy");
-    say(format_args!(
-        "  clippy          {}",
-        shown(clippy, "--version")
-    ));
-    say(format_args!(
-        "  wasm-bindgen    {}",
-        bindgen.join("wasm-bindgen").display()
-    ));
-    say(format_args!(
-        "  wasm-pack       {}",
-        pack.join("wasm-pack").display()
-    ));
-    say(format_args!(
-        "  wasm-opt        {}",
-        shown(project.command(project.node_bin("wasm-opt")), "--version")
-    ));
-    say(format_args!(
-        "  node            {}",
-        shown(project.command("node"), "--version")
-    ));
+    say(format_args!("  clippy          {}", shown(clippy, "--version")));
+    say(format_args!("  wasm-bindgen    {}", bindgen.join("wasm-bindgen").display()));
+    say(format_args!("  wasm-pack       {}", pack.join("wasm-pack").display()));
+    say(format_args!("  wasm-opt        {}", shown(project.command(project.node_bin("wasm-opt")), "--version")));
+    say(format_args!("  node            {}", shown(project.command("node"), "--version")));
     say(format_args!("  browser         {}", browser.display()));
     say(format_args!("  chromedriver    {}", driver.display()));
     say("Everything is here. Type `cargo xtask demo` to see it, `cargo xtask test` to test it.");
@@ -101,36 +78,22 @@ impl Compiler {
         let folder = project.target.join("xtask");
         let source = folder.join("probe.rs");
         if fs::create_dir_all(&folder).is_err()
-            || fs::write(
-                &source,
-                "fn main() { println!(\"{:?}\", std::env::args()) }\n",
-            )
-            .is_err()
+            || fs::write(&source, "fn main() { println!(\"{:?}\", std::env::args()) }\n").is_err()
         {
             return false;
         }
         let mut rustc = project.command("rustc");
         self.apply(&mut rustc);
-        rustc
-            .args(["--target", TARGET, "--crate-name", "probe", "-o"])
-            .arg(folder.join("probe.wasm"))
-            .arg(source);
+        rustc.args(["--target", TARGET, "--crate-name", "probe", "-o"]).arg(folder.join("probe.wasm")).arg(source);
         answer(&mut rustc).is_some()
     }
 }
 
 /// Puts folders in front of the PATH that a program will see.
 pub fn with_path(command: &mut Command, folders: &[PathBuf]) {
-    let set = command
-        .get_envs()
-        .find(|(name, _)| *name == "PATH")
-        .and_then(|(_, value)| value.map(OsString::from));
+    let set = command.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value.map(OsString::from));
     let rest = set.or_else(|| env::var_os("PATH")).unwrap_or_default();
-    let all: Vec<PathBuf> = folders
-        .iter()
-        .cloned()
-        .chain(env::split_paths(&rest))
-        .collect();
+    let all: Vec<PathBuf> = folders.iter().cloned().chain(env::split_paths(&rest)).collect();
     if let Ok(joined) = env::join_paths(all) {
         command.env("PATH", joined);
     }
@@ -142,11 +105,7 @@ pub fn compiler(project: &Project) -> Result<Compiler, Stop> {
         return Ok(Compiler::Active);
     }
     let rustup = answer(Command::new("rustup").arg("--version")).is_some();
-    let debian = if rustup {
-        Compiler::Linked
-    } else {
-        Compiler::System
-    };
+    let debian = if rustup { Compiler::Linked } else { Compiler::System };
     if Path::new(DEBIAN_LIB).exists() && debian.links(project) {
         return Ok(debian);
     }
@@ -157,13 +116,7 @@ pub fn compiler(project: &Project) -> Result<Compiler, Stop> {
     if rustup {
         let mut add = project.command("rustup");
         add.args(["target", "add", TARGET]);
-        let added = Step::new(
-            format!("rustup target add {TARGET}"),
-            &project.logs,
-            &mut add,
-        )
-        .limit(180)
-        .finish();
+        let added = Step::new(format!("rustup target add {TARGET}"), &project.logs, &mut add).limit(180).finish();
         if added.is_ok_and(|done| done.status.success()) && Compiler::Active.links(project) {
             return Ok(Compiler::Active);
         }
@@ -173,20 +126,12 @@ pub fn compiler(project: &Project) -> Result<Compiler, Stop> {
     if rustup {
         let mut link = project.command("rustup");
         link.args(["toolchain", "link", LINK, "/usr"]);
-        Step::new(
-            format!("rustup toolchain link {LINK} /usr"),
-            &project.logs,
-            &mut link,
-        )
-        .limit(60)
-        .succeed(&ways)?;
+        Step::new(format!("rustup toolchain link {LINK} /usr"), &project.logs, &mut link).limit(60).succeed(&ways)?;
     }
     if debian.links(project) {
         return Ok(debian);
     }
-    Err(Stop(format!(
-        "No compiler here can link for {TARGET}. {ways}"
-    )))
+    Err(Stop(format!("No compiler here can link for {TARGET}. {ways}")))
 }
 
 /// Builds the standard library for wasm once from Debian's source package, which carries all that it needs.
@@ -235,22 +180,9 @@ fn debian_std(project: &Project, ways: &str) -> Result<(), Stop> {
         .env("RUSTC_BOOTSTRAP", "1")
         // Without bitcode inside, `lto = true` in the project fails against this std.
         .env("RUSTFLAGS", "-Cembed-bitcode=yes")
-        .args([
-            "build",
-            "--release",
-            "--target",
-            TARGET,
-            "--target-dir",
-            "target",
-        ])
+        .args(["build", "--release", "--target", TARGET, "--target-dir", "target"])
         .arg("-Zbuild-std=std,panic_abort,panic_unwind,proc_macro,test");
-    Step::new(
-        format!("build std for {TARGET} once"),
-        &project.logs,
-        &mut build,
-    )
-    .limit(1800)
-    .succeed(ways)?;
+    Step::new(format!("build std for {TARGET} once"), &project.logs, &mut build).limit(1800).succeed(ways)?;
 
     let staged = seed.join("out");
     about(&staged, fs::create_dir_all(staged.join("lib")))?;
@@ -258,10 +190,7 @@ fn debian_std(project: &Project, ways: &str) -> Result<(), Stop> {
     for entry in about(&built, fs::read_dir(&built))?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.ends_with(".rlib") && !name.starts_with("libseed-") {
-            about(
-                &entry.path(),
-                fs::copy(entry.path(), staged.join("lib").join(name)),
-            )?;
+            about(&entry.path(), fs::copy(entry.path(), staged.join("lib").join(name)))?;
         }
     }
     about(&staged, fs::write(staged.join(".built-by"), stamp))?;
@@ -297,13 +226,7 @@ pub fn linters(project: &Project) -> Result<Compiler, Stop> {
     if answer(Command::new("rustup").arg("--version")).is_some() {
         let mut add = project.command("rustup");
         add.args(["component", "add", "rustfmt", "clippy"]);
-        let added = Step::new(
-            "rustup component add rustfmt clippy",
-            &project.logs,
-            &mut add,
-        )
-        .limit(180)
-        .finish();
+        let added = Step::new("rustup component add rustfmt clippy", &project.logs, &mut add).limit(180).finish();
         if added.is_ok_and(|done| done.status.success()) && has(Compiler::Active) {
             return Ok(Compiler::Active);
         }
@@ -313,7 +236,8 @@ pub fn linters(project: &Project) -> Result<Compiler, Stop> {
         return Ok(wasm);
     }
     Err(Stop(
-        "cargo fmt and cargo clippy are missing. Type `rustup component add rustfmt clippy`, then the command again.".to_owned(),
+        "cargo fmt and cargo clippy are missing. Type `rustup component add rustfmt clippy`, then the command again."
+            .to_owned(),
     ))
 }
 
@@ -334,12 +258,7 @@ pub fn crates(project: &Project) -> Result<(), Stop> {
 /// The folder that holds wasm-bindgen and its test runner, of the version that Cargo.lock names.
 pub fn bindgen(project: &Project) -> Result<PathBuf, Stop> {
     let version = project.locked("wasm-bindgen")?;
-    tool(
-        project,
-        "wasm-bindgen-cli",
-        &version,
-        &["wasm-bindgen", "wasm-bindgen-test-runner"],
-    )
+    tool(project, "wasm-bindgen-cli", &version, &["wasm-bindgen", "wasm-bindgen-test-runner"])
 }
 
 /// The folder that holds wasm-pack.
@@ -388,15 +307,7 @@ fn tool(project: &Project, krate: &str, version: &str, binaries: &[&str]) -> Res
             // Half the time of a release build; each run of the tool then takes a second longer.
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("CARGO_PROFILE_DEV_INCREMENTAL", "false")
-            .args([
-                "install",
-                "--debug",
-                "--force",
-                krate,
-                "--version",
-                &format!("={version}"),
-                "--root",
-            ])
+            .args(["install", "--debug", "--force", krate, "--version", &format!("={version}"), "--root"])
             .arg(&home);
         if locked {
             install.arg("--locked");
@@ -404,16 +315,10 @@ fn tool(project: &Project, krate: &str, version: &str, binaries: &[&str]) -> Res
         let label = format!(
             "build {krate} {version} into {}{}",
             home.display(),
-            if locked {
-                ""
-            } else {
-                ", without its lock file"
-            }
+            if locked { "" } else { ", without its lock file" }
         );
         let log = project.logs.join(format!("{krate}.log"));
-        let step = Step::new(label, &project.logs, &mut install)
-            .log(log)
-            .limit(2400);
+        let step = Step::new(label, &project.logs, &mut install).log(log).limit(2400);
         if locked {
             let first = step.finish()?;
             if first.status.success() {
@@ -427,26 +332,16 @@ fn tool(project: &Project, krate: &str, version: &str, binaries: &[&str]) -> Res
     if done.is_some() && fits(&folder) {
         return Ok(folder);
     }
-    Err(Stop(format!(
-        "{krate} was built, yet {} does not answer as version {version}. {again}",
-        folder.display()
-    )))
+    Err(Stop(format!("{krate} was built, yet {} does not answer as version {version}. {again}", folder.display())))
 }
 
 /// Node, new enough.
 pub fn node() -> Result<(), Stop> {
-    let hint = format!(
-        "Install Node {}.{} or newer with npm, then type the command again.",
-        NODE.0, NODE.1
-    );
+    let hint = format!("Install Node {}.{} or newer with npm, then type the command again.", NODE.0, NODE.1);
     let Some(version) = answer(Command::new("node").arg("--version")) else {
         return Err(Stop(format!("There is no `node` on PATH. {hint}")));
     };
-    let mut numbers = version
-        .trim()
-        .trim_start_matches('v')
-        .split('.')
-        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut numbers = version.trim().trim_start_matches('v').split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < NODE {
         return Err(Stop(format!("Node is {}: too old. {hint}", version.trim())));
     }
@@ -459,10 +354,7 @@ pub fn node() -> Result<(), Stop> {
 /// The private npm packages: compilers, bundler, test runner, what the tests compare with.
 pub fn packages(project: &Project) -> Result<(), Stop> {
     node()?;
-    let wanted = fingerprint(
-        &[project.e2e.join("package-lock.json")],
-        &[&project.root.display().to_string()],
-    );
+    let wanted = fingerprint(&[project.e2e.join("package-lock.json")], &[&project.root.display().to_string()]);
     let stamp = project.e2e.join("node_modules/.moorline");
     if fs::read_to_string(&stamp).is_ok_and(|text| text == wanted) {
         return Ok(());
@@ -472,28 +364,17 @@ pub fn packages(project: &Project) -> Result<(), Stop> {
         return Ok(());
     }
     let mut npm = project.command(if cfg!(windows) { "npm.cmd" } else { "npm" });
-    npm.current_dir(&project.e2e).args([
-        "ci",
-        "--no-audit",
-        "--no-fund",
-        "--ignore-scripts",
-        "--prefer-offline",
-    ]);
+    npm.current_dir(&project.e2e).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]);
     Step::new("npm ci in tests/e2e", &project.logs, &mut npm)
         .limit(900)
-        .succeed(
-            "Type `npm ci` in tests/e2e to see it by yourself; it needs the npm registry once.",
-        )?;
+        .succeed("Type `npm ci` in tests/e2e to see it by yourself; it needs the npm registry once.")?;
     about(&stamp, fs::write(&stamp, wanted))
 }
 
 /// A Chromium to test in.
 pub fn browser(project: &Project) -> Result<PathBuf, Stop> {
     for name in ["CHROMIUM", "CHROME"] {
-        if let Some(path) = env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-        {
+        if let Some(path) = env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from) {
             return if path.exists() {
                 Ok(path)
             } else {
@@ -507,42 +388,23 @@ pub fn browser(project: &Project) -> Result<PathBuf, Stop> {
     if let Some(found) = installed_browser() {
         return Ok(found);
     }
-    let ways =
-        "Install Chromium or Chrome, or type `export CHROMIUM=/its/path`; then the command again.";
-    if debian()
-        && apt(
-            project,
-            &["chromium", "chromium-driver", "fonts-liberation"],
-            ways,
-        )
-        .is_ok()
-    {
-        return installed_browser().ok_or_else(|| {
-            Stop(format!(
-                "chromium was installed, yet is not on PATH. {ways}"
-            ))
-        });
+    let ways = "Install Chromium or Chrome, or type `export CHROMIUM=/its/path`; then the command again.";
+    if debian() && apt(project, &["chromium", "chromium-driver", "fonts-liberation"], ways).is_ok() {
+        return installed_browser().ok_or_else(|| Stop(format!("chromium was installed, yet is not on PATH. {ways}")));
     }
     packages(project)?;
     let path = || {
         let mut node = project.command("node");
-        node.current_dir(&project.e2e).args([
-            "-e",
-            "console.log(require('@playwright/test').chromium.executablePath())",
-        ]);
-        answer(&mut node)
-            .map(|text| PathBuf::from(text.trim()))
-            .filter(|path| path.exists())
+        node.current_dir(&project.e2e)
+            .args(["-e", "console.log(require('@playwright/test').chromium.executablePath())"]);
+        answer(&mut node).map(|text| PathBuf::from(text.trim())).filter(|path| path.exists())
     };
     if let Some(found) = path() {
         return Ok(found);
     }
     let mut npx = project.command(project.node_bin("playwright"));
-    npx.current_dir(&project.e2e)
-        .args(["install", "--no-shell", "chromium"]);
-    Step::new("playwright install chromium", &project.logs, &mut npx)
-        .limit(900)
-        .succeed(ways)?;
+    npx.current_dir(&project.e2e).args(["install", "--no-shell", "chromium"]);
+    Step::new("playwright install chromium", &project.logs, &mut npx).limit(900).succeed(ways)?;
     path().ok_or_else(|| Stop(format!("Playwright installed no Chromium. {ways}")))
 }
 
@@ -551,23 +413,15 @@ fn installed_browser() -> Option<PathBuf> {
         "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
         "/Applications/Chromium.app/Contents/MacOS/Chromium",
     ];
-    [
-        "chromium",
-        "chromium-browser",
-        "google-chrome",
-        "google-chrome-stable",
-    ]
-    .iter()
-    .find_map(|name| find(name))
-    .or_else(|| mac.iter().map(PathBuf::from).find(|path| path.exists()))
+    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+        .iter()
+        .find_map(|name| find(name))
+        .or_else(|| mac.iter().map(PathBuf::from).find(|path| path.exists()))
 }
 
 /// The program through which browser tests are driven.
 pub fn driver(project: &Project) -> Result<PathBuf, Stop> {
-    if let Some(path) = env::var_os("CHROMEDRIVER")
-        .map(PathBuf::from)
-        .filter(|path| path.exists())
-    {
+    if let Some(path) = env::var_os("CHROMEDRIVER").map(PathBuf::from).filter(|path| path.exists()) {
         return Ok(path);
     }
     if let Some(found) = find("chromedriver") {
@@ -588,8 +442,7 @@ fn certificates(project: &Project) {
 }
 
 fn debian() -> bool {
-    fs::read_to_string("/etc/os-release")
-        .is_ok_and(|text| text.lines().any(|line| line == "ID=debian"))
+    fs::read_to_string("/etc/os-release").is_ok_and(|text| text.lines().any(|line| line == "ID=debian"))
 }
 
 /// Installs what is missing of these packages. Nothing is ever removed to make room.
@@ -606,36 +459,20 @@ fn apt(project: &Project, packages: &[&str], ways: &str) -> Result<(), Stop> {
         return Ok(());
     }
     let names = missing.join(" ");
-    let refused = || {
-        Stop(format!(
-            "Debian's packages {names} are missing and cannot be installed from here. {ways}"
-        ))
-    };
+    let refused = || Stop(format!("Debian's packages {names} are missing and cannot be installed from here. {ways}"));
     let wait = ["-q", "-o", "DPkg::Lock::Timeout=300"];
     let log = project.logs.join("apt.log");
     let mut update = root(&["apt-get"]).ok_or_else(refused)?;
     update.args(wait).arg("update");
     // A list that could not be refreshed may still be good enough.
-    Step::new("apt-get update", &project.logs, &mut update)
-        .log(log.clone())
+    Step::new("apt-get update", &project.logs, &mut update).log(log.clone()).append().limit(600).finish()?;
+    let mut install = root(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]).ok_or_else(refused)?;
+    install.args(wait).args(["-y", "install", "--no-install-recommends", "--no-remove"]).args(&missing);
+    Step::new(format!("apt-get install {names}"), &project.logs, &mut install)
+        .log(log)
         .append()
-        .limit(600)
-        .finish()?;
-    let mut install =
-        root(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]).ok_or_else(refused)?;
-    install
-        .args(wait)
-        .args(["-y", "install", "--no-install-recommends", "--no-remove"])
-        .args(&missing);
-    Step::new(
-        format!("apt-get install {names}"),
-        &project.logs,
-        &mut install,
-    )
-    .log(log)
-    .append()
-    .limit(1200)
-    .succeed(ways)?;
+        .limit(1200)
+        .succeed(ways)?;
     Ok(())
 }
 
@@ -656,18 +493,9 @@ fn root(words: &[&str]) -> Option<Command> {
 
 /// Where a program stands on PATH.
 pub fn find(name: &str) -> Option<PathBuf> {
-    let names = if cfg!(windows) {
-        vec![format!("{name}.exe"), format!("{name}.cmd")]
-    } else {
-        vec![name.to_owned()]
-    };
+    let names = if cfg!(windows) { vec![format!("{name}.exe"), format!("{name}.cmd")] } else { vec![name.to_owned()] };
     env::split_paths(&env::var_os("PATH")?)
-        .flat_map(|folder| {
-            names
-                .iter()
-                .map(move |name| folder.join(name))
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|folder| names.iter().map(move |name| folder.join(name)).collect::<Vec<_>>())
         .find(|path| path.is_file())
 }
 
@@ -692,21 +520,11 @@ pub fn lock(path: &Path) -> Result<File, Stop> {
     if let Some(folder) = path.parent() {
         about(folder, fs::create_dir_all(folder))?;
     }
-    let file = about(
-        path,
-        File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path),
-    )?;
+    let file = about(path, File::options().create(true).truncate(false).write(true).open(path))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            say(format_args!(
-                "· waiting for another run that holds {}",
-                path.display()
-            ));
+            say(format_args!("· waiting for another run that holds {}", path.display()));
             about(path, file.lock())?;
         }
         // A file system without locks: two runs at once are then the user's own affair.
@@ -725,15 +543,8 @@ mod tests {
         command.env("PATH", "/c");
         with_path(&mut command, &[PathBuf::from("/b")]);
         with_path(&mut command, &[PathBuf::from("/a")]);
-        let path = command
-            .get_envs()
-            .find(|(name, _)| *name == "PATH")
-            .and_then(|(_, value)| value)
-            .unwrap();
-        assert_eq!(
-            env::split_paths(path).collect::<Vec<_>>(),
-            ["/a", "/b", "/c"].map(PathBuf::from)
-        );
+        let path = command.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value).unwrap();
+        assert_eq!(env::split_paths(path).collect::<Vec<_>>(), ["/a", "/b", "/c"].map(PathBuf::from));
     }
 
     #[test]

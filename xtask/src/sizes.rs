@@ -11,10 +11,7 @@ use crate::{run, setup};
 const GOLDEN: &str = "tests/golden/sizes.json";
 /// What may not rise, each with what it is; all in bytes after brotli at quality 11.
 const FIGURES: [(&str, &str); 5] = [
-    (
-        "eager",
-        "what moorline loads before it is asked for anything",
-    ),
+    ("eager", "what moorline loads before it is asked for anything"),
     ("default", "all that the default entry loads, wasm included"),
     ("inline", "all that moorline/inline loads"),
     ("nexus", "all that moorline/nexus loads"),
@@ -26,12 +23,7 @@ const BUDGETS: [(&str, u64); 2] = [("eager", 2_400), ("default", 20_400)];
 /// Prints what weighs what, and answers whether every figure is within its limits.
 pub fn report(project: &Project, bless: bool) -> Result<(), Stop> {
     let weights = weigh(project)?;
-    let weight = |name: &str| {
-        weights
-            .iter()
-            .find(|(found, _)| found == name)
-            .map_or(0, |(_, bytes)| *bytes)
-    };
+    let weight = |name: &str| weights.iter().find(|(found, _)| found == name).map_or(0, |(_, bytes)| *bytes);
     let compiler = compiler(project)?;
     let golden = Golden::read(project);
     let mut risen = Vec::new();
@@ -40,50 +32,29 @@ pub fn report(project: &Project, bless: bool) -> Result<(), Stop> {
     say("bytes, brotli 11:");
     for (name, meaning) in FIGURES {
         let now = weight(name);
-        let budget = BUDGETS
-            .iter()
-            .find(|(found, _)| *found == name)
-            .map(|(_, bytes)| *bytes);
+        let budget = BUDGETS.iter().find(|(found, _)| *found == name).map(|(_, bytes)| *bytes);
         let was = golden.as_ref().and_then(|golden| golden.figure(name));
-        let limits = [
-            was.map(|bytes| format!("golden {bytes}")),
-            budget.map(|bytes| format!("budget {bytes}")),
-        ];
+        let limits = [was.map(|bytes| format!("golden {bytes}")), budget.map(|bytes| format!("budget {bytes}"))];
         let limits: Vec<String> = limits.into_iter().flatten().collect();
         say(format_args!(
             "  {name:<9}{now:>8}  {meaning}{}",
-            if limits.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", limits.join(", "))
-            }
+            if limits.is_empty() { String::new() } else { format!(" ({})", limits.join(", ")) }
         ));
         if let Some(budget) = budget.filter(|budget| now > *budget) {
-            risen.push(format!(
-                "{name} is {now} bytes: {} above its budget of {budget}",
-                now - budget
-            ));
+            risen.push(format!("{name} is {now} bytes: {} above its budget of {budget}", now - budget));
         }
         // Another compiler gives other bytes: then the budgets alone judge.
-        let comparable = golden
-            .as_ref()
-            .is_some_and(|golden| golden.compiler == compiler);
+        let comparable = golden.as_ref().is_some_and(|golden| golden.compiler == compiler);
         if let Some(was) = was.filter(|_| comparable && !bless) {
             if now > was {
-                risen.push(format!(
-                    "{name} is {now} bytes: {} above the {was} of {GOLDEN}",
-                    now - was
-                ));
+                risen.push(format!("{name} is {now} bytes: {} above the {was} of {GOLDEN}", now - was));
             } else if now * 100 < was * 99 {
                 fallen.push(name);
             }
         }
     }
     say("what it is made of:");
-    for (name, bytes) in weights
-        .iter()
-        .filter(|(name, _)| !FIGURES.iter().any(|(figure, _)| figure == name))
-    {
+    for (name, bytes) in weights.iter().filter(|(name, _)| !FIGURES.iter().any(|(figure, _)| figure == name)) {
         let (kind, rest) = name.split_once(' ').unwrap_or((name, ""));
         let note = match (kind, rest) {
             ("part", part) => format!("{part}, minified"),
@@ -97,9 +68,7 @@ pub fn report(project: &Project, bless: bool) -> Result<(), Stop> {
         Golden::write(project, &compiler, weight)?;
         say(format_args!("{GOLDEN} says so from now on."));
     } else if golden.is_none() {
-        say(format_args!(
-            "There is no {GOLDEN} yet. Type `cargo xtask sizes --bless` to make it."
-        ));
+        say(format_args!("There is no {GOLDEN} yet. Type `cargo xtask sizes --bless` to make it."));
     } else if let Some(golden) = golden.filter(|golden| golden.compiler != compiler) {
         say(format_args!(
             "The golden figures are of rustc {}, these of rustc {compiler}: only the budgets judge.",
@@ -125,9 +94,7 @@ fn weigh(project: &Project) -> Result<Vec<(String, u64)>, Stop> {
     let variant = Variant::default();
     let log = project.logs.join("weigh.log");
     let mut node = project.command("node");
-    node.arg("xtask/src/weigh.mjs")
-        .arg(variant.folder(project))
-        .arg(variant.metafile(project));
+    node.arg("xtask/src/weigh.mjs").arg(variant.folder(project)).arg(variant.metafile(project));
     run::Step::new("weigh pkg", &project.logs, &mut node)
         .log(log.clone())
         .limit(120)
@@ -140,21 +107,14 @@ fn weigh(project: &Project) -> Result<Vec<(String, u64)>, Stop> {
             Some((name.to_owned(), bytes.parse().ok()?))
         })
         .collect();
-    weights.ok_or_else(|| {
-        Stop(format!(
-            "{}\nweigh.mjs printed something else than figures.",
-            last_lines(&log, 5)
-        ))
-    })
+    weights.ok_or_else(|| Stop(format!("{}\nweigh.mjs printed something else than figures.", last_lines(&log, 5))))
 }
 
 /// The release of the compiler that makes the wasm file.
 fn compiler(project: &Project) -> Result<String, Stop> {
     let mut rustc = project.command("rustc");
     setup::compiler(project)?.apply(&mut rustc);
-    Ok(answer(rustc.arg("-V"))
-        .and_then(|text| text.split_whitespace().nth(1).map(str::to_owned))
-        .unwrap_or_default())
+    Ok(answer(rustc.arg("-V")).and_then(|text| text.split_whitespace().nth(1).map(str::to_owned)).unwrap_or_default())
 }
 
 struct Golden {
@@ -165,33 +125,17 @@ struct Golden {
 impl Golden {
     fn read(project: &Project) -> Option<Self> {
         let text = project.read(GOLDEN).ok()?;
-        let compiler = text.lines().find_map(|line| {
-            line.trim()
-                .strip_prefix("\"rustc\": \"")?
-                .strip_suffix("\",")
-        })?;
-        Some(Golden {
-            compiler: compiler.to_owned(),
-            text,
-        })
+        let compiler = text.lines().find_map(|line| line.trim().strip_prefix("\"rustc\": \"")?.strip_suffix("\","))?;
+        Some(Golden { compiler: compiler.to_owned(), text })
     }
 
     fn figure(&self, name: &str) -> Option<u64> {
         let start = format!("\"{name}\": ");
-        self.text.lines().find_map(|line| {
-            line.trim()
-                .strip_prefix(&start)?
-                .trim_end_matches(',')
-                .parse()
-                .ok()
-        })
+        self.text.lines().find_map(|line| line.trim().strip_prefix(&start)?.trim_end_matches(',').parse().ok())
     }
 
     fn write(project: &Project, compiler: &str, weight: impl Fn(&str) -> u64) -> Result<(), Stop> {
-        let figures: Vec<String> = FIGURES
-            .iter()
-            .map(|(name, _)| format!("  \"{name}\": {}", weight(name)))
-            .collect();
+        let figures: Vec<String> = FIGURES.iter().map(|(name, _)| format!("  \"{name}\": {}", weight(name))).collect();
         let text = format!(
             "{{\n  \"unit\": \"bytes, brotli 11\",\n  \"rustc\": \"{compiler}\",\n{}\n}}\n",
             figures.join(",\n")
@@ -210,10 +154,8 @@ mod tests {
 
     #[test]
     fn a_golden_figure_is_read_by_its_whole_name() {
-        let golden = Golden {
-            compiler: "1".to_owned(),
-            text: "{\n  \"eager\": 12,\n  \"default\": 345\n}\n".to_owned(),
-        };
+        let golden =
+            Golden { compiler: "1".to_owned(), text: "{\n  \"eager\": 12,\n  \"default\": 345\n}\n".to_owned() };
         assert_eq!(golden.figure("eager"), Some(12));
         assert_eq!(golden.figure("default"), Some(345));
         assert_eq!(golden.figure("fault"), None);

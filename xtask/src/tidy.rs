@@ -19,44 +19,19 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("journal", &["error", "time", "wire"]),
     ("outbox", &["error", "time", "wire"]),
     ("session", &["error", "time", "wire"]),
-    (
-        "config",
-        &["backoff", "error", "heartbeat", "outbox", "time", "wire"],
-    ),
-    (
-        "protocol/mod",
-        &["config", "error", "outbox", "session", "time", "wire"],
-    ),
-    (
-        "protocol/*",
-        &["config", "error", "session", "time", "wire"],
-    ),
+    ("config", &["backoff", "error", "heartbeat", "outbox", "time", "wire"]),
+    ("protocol/mod", &["config", "error", "outbox", "session", "time", "wire"]),
+    ("protocol/*", &["config", "error", "session", "time", "wire"]),
     (
         "client",
-        &[
-            "backoff",
-            "config",
-            "error",
-            "heartbeat",
-            "journal",
-            "outbox",
-            "protocol",
-            "session",
-            "time",
-            "wire",
-        ],
+        &["backoff", "config", "error", "heartbeat", "journal", "outbox", "protocol", "session", "time", "wire"],
     ),
     ("web/env", &["error", "time", "wire"]),
     ("web/storage", &["error", "time", "wire"]),
     ("web/socket", &["error", "outbox", "time", "wire"]),
     ("web/events", &["error", "protocol", "time", "wire"]),
     ("web/driver", &["client", "error", "time", "wire"]),
-    (
-        "web/mod",
-        &[
-            "client", "config", "error", "outbox", "protocol", "session", "wire",
-        ],
-    ),
+    ("web/mod", &["client", "config", "error", "outbox", "protocol", "session", "wire"]),
 ];
 
 /// What each file of the driver may use of its neighbours. `events` owns the snippet's types, so all may name it.
@@ -105,13 +80,7 @@ fn tree() -> Vec<Text> {
     let project = project();
     let listed = Command::new("git")
         .current_dir(&project.root)
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .output()
         .ok()
         .filter(|output| output.status.success() && !output.stdout.is_empty());
@@ -123,34 +92,15 @@ fn tree() -> Vec<Text> {
             .collect(),
         None => walk(&project.root)
             .iter()
-            .filter_map(|path| {
-                Some(
-                    path.strip_prefix(&project.root)
-                        .ok()?
-                        .to_string_lossy()
-                        .replace('\\', "/"),
-                )
-            })
-            .filter(|path| {
-                !["pkg/", "tests/e2e/test-results/"]
-                    .iter()
-                    .any(|made| path.starts_with(made))
-            })
+            .filter_map(|path| Some(path.strip_prefix(&project.root).ok()?.to_string_lossy().replace('\\', "/")))
+            .filter(|path| !["pkg/", "tests/e2e/test-results/"].iter().any(|made| path.starts_with(made)))
             .collect(),
     };
     let tree: Vec<Text> = paths
         .into_iter()
-        .filter_map(|path| {
-            Some(Text {
-                text: fs::read_to_string(project.path(&path)).ok()?,
-                path,
-            })
-        })
+        .filter_map(|path| Some(Text { text: fs::read_to_string(project.path(&path)).ok()?, path }))
         .collect();
-    assert!(
-        tree.iter().any(|file| file.path == "xtask/src/tidy.rs"),
-        "the files of the project were not found"
-    );
+    assert!(tree.iter().any(|file| file.path == "xtask/src/tidy.rs"), "the files of the project were not found");
     tree
 }
 
@@ -209,18 +159,13 @@ fn strings(code: &str) -> Vec<String> {
 fn names(text: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
     text.match_indices(word).any(|(at, _)| {
-        !text[..at].chars().next_back().is_some_and(part)
-            && !text[at + word.len()..].chars().next().is_some_and(part)
+        !text[..at].chars().next_back().is_some_and(part) && !text[at + word.len()..].chars().next().is_some_and(part)
     })
 }
 
 /// The modules that follow `crate::` or `super::`, singly or in braces.
 fn uses(code: &str, root: &str) -> BTreeSet<String> {
-    let word = |text: &str| {
-        text.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect::<String>()
-    };
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices(root) {
         let rest = &code[at + root.len()..];
@@ -261,12 +206,7 @@ fn every_rust_file_opens_with_what_lives_in_it() {
     let wrong: Vec<String> = tree()
         .iter()
         .filter(|file| file.ends(&[".rs"]) && !file.text.starts_with("//! "))
-        .map(|file| {
-            format!(
-                "{}: its first line has to be `//! what lives here, and what does not`",
-                file.path
-            )
-        })
+        .map(|file| format!("{}: its first line has to be `//! what lives here, and what does not`", file.path))
         .collect();
     none(&wrong);
 }
@@ -278,12 +218,7 @@ fn no_file_is_longer_than_a_person_reads() {
         .filter(|file| file.ends(&[".rs", ".ts", ".js", ".mjs", ".css"]))
         .map(|file| (file, file.body().lines().count()))
         .filter(|(_, lines)| *lines > LONGEST)
-        .map(|(file, lines)| {
-            format!(
-                "{}: {lines} lines without its tests, more than {LONGEST}",
-                file.path
-            )
-        })
+        .map(|(file, lines)| format!("{}: {lines} lines without its tests, more than {LONGEST}", file.path))
         .collect();
     none(&wrong);
 }
@@ -294,9 +229,10 @@ fn no_module_has_a_name_that_decides_nothing() {
         .iter()
         .filter(|file| {
             file.ends(&[".rs", ".ts", ".js", ".mjs"])
-                && file.path.split(['/', '.']).any(|part| {
-                    ["util", "utils", "helper", "helpers", "common", "misc"].contains(&part)
-                })
+                && file
+                    .path
+                    .split(['/', '.'])
+                    .any(|part| ["util", "utils", "helper", "helpers", "common", "misc"].contains(&part))
         })
         .map(|file| format!("{}: name it after what it does", file.path))
         .collect();
@@ -311,20 +247,12 @@ fn a_module_uses_only_what_stands_below_it() {
             continue;
         };
         let code = file.code();
-        let row = MAY_USE
-            .iter()
-            .find(|(name, _)| *name == module)
-            .or_else(|| {
-                let (folder, _) = module.rsplit_once('/')?;
-                MAY_USE
-                    .iter()
-                    .find(|(name, _)| *name == format!("{folder}/*"))
-            });
+        let row = MAY_USE.iter().find(|(name, _)| *name == module).or_else(|| {
+            let (folder, _) = module.rsplit_once('/')?;
+            MAY_USE.iter().find(|(name, _)| *name == format!("{folder}/*"))
+        });
         let Some((_, allowed)) = row else {
-            wrong.push(format!(
-                "{}: has no row in the table of xtask/src/tidy.rs",
-                file.path
-            ));
+            wrong.push(format!("{}: has no row in the table of xtask/src/tidy.rs", file.path));
             continue;
         };
         for used in uses(&code, "crate::") {
@@ -333,10 +261,7 @@ fn a_module_uses_only_what_stands_below_it() {
             }
         }
         if let Some(name) = module.strip_prefix("web/").filter(|name| *name != "mod") {
-            let neighbours = NEIGHBOURS
-                .iter()
-                .find(|(found, _)| *found == name)
-                .map_or(&[][..], |(_, list)| list);
+            let neighbours = NEIGHBOURS.iter().find(|(found, _)| *found == name).map_or(&[][..], |(_, list)| list);
             for used in uses(&code, "super::") {
                 if !neighbours.contains(&used.as_str()) {
                     wrong.push(format!("{}: may not use super::{used}", file.path));
@@ -345,10 +270,7 @@ fn a_module_uses_only_what_stands_below_it() {
         }
         if module.starts_with("protocol/") && module != "protocol/mod" {
             for used in uses(&code, "super::") {
-                wrong.push(format!(
-                    "{}: a protocol may not use its sibling super::{used}",
-                    file.path
-                ));
+                wrong.push(format!("{}: a protocol may not use its sibling super::{used}", file.path));
             }
         }
     }
@@ -358,11 +280,8 @@ fn a_module_uses_only_what_stands_below_it() {
 #[test]
 fn the_client_names_no_protocol() {
     let tree = tree();
-    let protocols: Vec<&str> = tree
-        .iter()
-        .filter_map(|file| file.module()?.strip_prefix("protocol/"))
-        .filter(|name| *name != "mod")
-        .collect();
+    let protocols: Vec<&str> =
+        tree.iter().filter_map(|file| file.module()?.strip_prefix("protocol/")).filter(|name| *name != "mod").collect();
     let mut wrong = Vec::new();
     for file in tree.iter().filter(|file| file.module() == Some("client")) {
         let code = file.code().to_lowercase();
@@ -383,19 +302,11 @@ fn only_the_driver_knows_a_browser() {
             continue;
         };
         let code = file.code();
-        for krate in [
-            "wasm_bindgen",
-            "web_sys",
-            "js_sys",
-            "gloo_timers",
-            "serde_wasm_bindgen",
-            "console_error_panic_hook",
-        ] {
+        for krate in
+            ["wasm_bindgen", "web_sys", "js_sys", "gloo_timers", "serde_wasm_bindgen", "console_error_panic_hook"]
+        {
             if names(&code, krate) {
-                wrong.push(format!(
-                    "{}: {module} names {krate}; only src/web may",
-                    file.path
-                ));
+                wrong.push(format!("{}: {module} names {krate}; only src/web may", file.path));
             }
         }
     }
@@ -405,10 +316,7 @@ fn only_the_driver_knows_a_browser() {
 #[test]
 fn the_shim_holds_no_timer_socket_storage_or_parser() {
     let mut wrong = Vec::new();
-    for file in tree()
-        .iter()
-        .filter(|file| file.path.starts_with("src/ts/"))
-    {
+    for file in tree().iter().filter(|file| file.path.starts_with("src/ts/")) {
         let code = without_comments(&file.text);
         for banned in [
             "setTimeout",
@@ -431,15 +339,8 @@ fn the_shim_holds_no_timer_socket_storage_or_parser() {
 #[test]
 fn the_world_imports_only_its_own_files_the_package_and_three() {
     let mut wrong = Vec::new();
-    for file in tree()
-        .iter()
-        .filter(|file| file.path.starts_with("www/") && file.ends(&[".js", ".mjs", ".html"]))
-    {
-        let code = if file.ends(&[".html"]) {
-            file.text.clone()
-        } else {
-            without_comments(&file.text)
-        };
+    for file in tree().iter().filter(|file| file.path.starts_with("www/") && file.ends(&[".js", ".mjs", ".html"])) {
+        let code = if file.ends(&[".html"]) { file.text.clone() } else { without_comments(&file.text) };
         for name in imports(&code) {
             let known = name.starts_with("./")
                 || ["moorline", "three"]
@@ -488,21 +389,13 @@ fn every_word_that_a_protocol_says_or_hears_stands_in_its_page() {
         };
         for string in strings(&file.code()) {
             // A frame written out holds words in quotes of its own.
-            let words: Vec<&str> = if string.contains('"') {
-                string.split('"').skip(1).step_by(2).collect()
-            } else {
-                vec![&string]
-            };
+            let words: Vec<&str> =
+                if string.contains('"') { string.split('"').skip(1).step_by(2).collect() } else { vec![&string] };
             for word in words {
                 let named = word.starts_with(|c: char| c.is_ascii_alphabetic())
-                    && word
-                        .chars()
-                        .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+                    && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
                 if named && !names(&page.text, word) {
-                    wrong.push(format!(
-                        "{}: says {word:?}, of which {} knows nothing",
-                        file.path, page.path
-                    ));
+                    wrong.push(format!("{}: says {word:?}, of which {} knows nothing", file.path, page.path));
                 }
             }
         }
@@ -517,53 +410,30 @@ fn a_pinned_version_is_written_once() {
     for file in &tree {
         let read: fn(&str) -> Option<&str> = match file.path.as_str() {
             "Cargo.toml" => |line| line.split_once("\"=")?.1.split('"').next(),
-            "xtask/src/setup.rs" => |line| {
-                line.strip_prefix("const WASM_PACK: &str = \"")?
-                    .strip_suffix("\";")
-            },
+            "xtask/src/setup.rs" => |line| line.strip_prefix("const WASM_PACK: &str = \"")?.strip_suffix("\";"),
             "tests/e2e/package.json" => |line| {
-                let (_, version) = line
-                    .strip_suffix(',')
-                    .unwrap_or(line)
-                    .split_once("\": \"")?;
-                version
-                    .strip_suffix('"')
-                    .filter(|version| version.starts_with(|c: char| c.is_ascii_digit()))
+                let (_, version) = line.strip_suffix(',').unwrap_or(line).split_once("\": \"")?;
+                version.strip_suffix('"').filter(|version| version.starts_with(|c: char| c.is_ascii_digit()))
             },
             _ => continue,
         };
-        pins.extend(
-            file.text
-                .lines()
-                .filter_map(read)
-                .map(|version| (file.path.as_str(), version.to_owned())),
-        );
+        pins.extend(file.text.lines().filter_map(read).map(|version| (file.path.as_str(), version.to_owned())));
     }
     assert!(pins.len() > 5, "the pins were not found");
     let mut wrong = Vec::new();
-    for file in tree.iter().filter(|file| {
-        file.ends(&[
-            ".rs", ".toml", ".json", ".ts", ".js", ".mjs", ".html", ".yml", ".sh",
-        ])
-    }) {
+    for file in
+        tree.iter().filter(|file| file.ends(&[".rs", ".toml", ".json", ".ts", ".js", ".mjs", ".html", ".yml", ".sh"]))
+    {
         if file.path.ends_with("package-lock.json") {
             continue;
         }
         for (home, version) in pins.iter().filter(|(home, _)| *home != file.path) {
             let whole = |at: usize| {
                 let part = |c: char| c.is_ascii_digit() || c == '.';
-                !file.text[..at].ends_with(part)
-                    && !file.text[at + version.len()..].starts_with(part)
+                !file.text[..at].ends_with(part) && !file.text[at + version.len()..].starts_with(part)
             };
-            if file
-                .text
-                .match_indices(version.as_str())
-                .any(|(at, _)| whole(at))
-            {
-                wrong.push(format!(
-                    "{}: writes {version}, which is {home}'s to say",
-                    file.path
-                ));
+            if file.text.match_indices(version.as_str()).any(|(at, _)| whole(at)) {
+                wrong.push(format!("{}: writes {version}, which is {home}'s to say", file.path));
             }
         }
     }
@@ -578,17 +448,12 @@ fn no_path_of_one_machine_is_in_the_tree() {
             let path = format!("/{folder}/");
             let found = file.text.lines().enumerate().find(|(_, line)| {
                 line.match_indices(&path).any(|(at, _)| {
-                    !line[..at].ends_with(|c: char| {
-                        c.is_alphanumeric() || ['.', '-', '_', '}', ')', '*', '>'].contains(&c)
-                    })
+                    !line[..at]
+                        .ends_with(|c: char| c.is_alphanumeric() || ['.', '-', '_', '}', ')', '*', '>'].contains(&c))
                 })
             });
             if let Some((line, _)) = found {
-                wrong.push(format!(
-                    "{}:{}: {path} is a path of one machine",
-                    file.path,
-                    line + 1
-                ));
+                wrong.push(format!("{}:{}: {path} is a path of one machine", file.path, line + 1));
             }
         }
     }
@@ -598,15 +463,9 @@ fn no_path_of_one_machine_is_in_the_tree() {
 #[test]
 fn lock_files_carry_checksums_and_no_addresses() {
     let mut wrong = Vec::new();
-    for file in tree()
-        .iter()
-        .filter(|file| file.ends(&["package-lock.json"]))
-    {
+    for file in tree().iter().filter(|file| file.ends(&["package-lock.json"])) {
         if file.text.contains("\"resolved\"") {
-            wrong.push(format!(
-                "{}: carries addresses; npm in tests/e2e leaves them out",
-                file.path
-            ));
+            wrong.push(format!("{}: carries addresses; npm in tests/e2e leaves them out", file.path));
         }
         if !file.text.contains("\"integrity\"") {
             wrong.push(format!("{}: carries no checksums", file.path));
@@ -632,17 +491,9 @@ fn the_changelog_tells_of_the_version() {
 
 #[test]
 fn nothing_is_left_for_later_in_the_code() {
-    let marks = [
-        concat!("TO", "DO"),
-        concat!("FIX", "ME"),
-        concat!("unimplemented", "!"),
-        concat!("todo", "!"),
-    ];
+    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("unimplemented", "!"), concat!("todo", "!")];
     let mut wrong = Vec::new();
-    for file in tree()
-        .iter()
-        .filter(|file| file.ends(&[".rs", ".ts", ".js", ".mjs", ".html", ".css"]))
-    {
+    for file in tree().iter().filter(|file| file.ends(&[".rs", ".ts", ".js", ".mjs", ".html", ".css"])) {
         for mark in marks {
             if names(&file.text, mark) {
                 wrong.push(format!("{}: {mark}", file.path));
@@ -655,23 +506,18 @@ fn nothing_is_left_for_later_in_the_code() {
 #[test]
 fn uses_are_found_singly_and_in_braces() {
     let code = "use crate::time::Instant;\nuse crate::{wire::{Frame, Route}, error};\nfn f() { crate::config::Config; crate::Item }";
-    assert_eq!(
-        uses(code, "crate::").into_iter().collect::<Vec<_>>(),
-        ["config", "error", "time", "wire"]
-    );
+    assert_eq!(uses(code, "crate::").into_iter().collect::<Vec<_>>(), ["config", "error", "time", "wire"]);
 }
 
 #[test]
 fn a_comment_is_not_code_and_a_string_is() {
-    assert_eq!(
-        without_comments("a // b\n/* c */ \"// d\" e"),
-        "a \n \"// d\" e"
-    );
+    assert_eq!(without_comments("a // b\n/* c */ \"// d\" e"), "a \n \"// d\" e");
     assert_eq!(strings(r#"f("a\"b", 'c', "d")"#), ["a\"b", "d"]);
 }
 
 #[test]
 fn imports_are_found_in_their_three_shapes() {
-    let code = "import { a } from \"./a.js\";\nimport './b.css';\nawait import( \"three/addons/x.js\" );\nArray.from('no');";
+    let code =
+        "import { a } from \"./a.js\";\nimport './b.css';\nawait import( \"three/addons/x.js\" );\nArray.from('no');";
     assert_eq!(imports(code), ["./a.js", "./b.css", "three/addons/x.js"]);
 }
