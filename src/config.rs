@@ -7,8 +7,7 @@ use crate::backoff::Backoff;
 use crate::error::ApiMisuse;
 use crate::heartbeat::Policy;
 use crate::outbox::{Limits, Overflow};
-use crate::wire::CloseCode;
-use serde::Deserialize;
+use crate::wire::{CloseCode, View};
 
 /// One numeric option: its name, what it may be, and what it is where the page says nothing (NaN: no value).
 #[derive(Clone, Copy, Debug)]
@@ -47,69 +46,14 @@ pub const NUMBERS: [Number; 13] = [
     number("nexus.settleMs", 0.0, DAY_MS, 300.0),
 ];
 
-/// Options as given. What is absent takes its default.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Options {
-    pub reconnect: ReconnectOptions,
-    pub connect_timeout_ms: Option<f64>,
-    pub heartbeat: HeartbeatOptions,
-    pub queue: QueueOptions,
-    pub session: SessionOptions,
-    pub max_frame_bytes: Option<f64>,
+/// Options as given: what has one value by its path (`"reconnect.baseDelayMs"`), the tables beside it. serde would read
+/// them as well, and costs more bytes in the wasm than all the rest of the core.
+pub struct Options<'a> {
+    pub values: &'a dyn View,
     /// Frame type and event name; an empty event name takes a route away.
     pub routes: Vec<(String, String)>,
     /// Close code and whether to retry.
-    pub close_policy: Vec<(u16, bool)>,
-    pub nexus: NexusOptions,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ReconnectOptions {
-    pub base_delay_ms: Option<f64>,
-    pub max_delay_ms: Option<f64>,
-    pub factor: Option<f64>,
-    pub max_attempts: Option<f64>,
-    pub stable_ms: Option<f64>,
-    /// `"full"` (the default) or `"none"`.
-    pub jitter: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct HeartbeatOptions {
-    pub idle_ms: Option<f64>,
-    pub probe_timeout_ms: Option<f64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct QueueOptions {
-    pub max_messages: Option<f64>,
-    pub max_bytes: Option<f64>,
-    /// `"reject"` (the default), `"drop-oldest"` or `"drop-newest"`.
-    pub overflow: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct SessionOptions {
-    pub max_age_ms: Option<f64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct NexusOptions {
-    /// Type of the frame that brings a session.
-    pub init_type: Option<String>,
-    /// Type of the frame that resumes one.
-    pub resume_type: Option<String>,
-    /// Name of the token's field in both.
-    pub token_field: Option<String>,
-    /// `"frame"` (the default): ready is the server's first word. `"open"`: for gateways that never greet.
-    pub ready_on: Option<String>,
-    pub settle_ms: Option<f64>,
+    pub close_policy: Vec<(CloseCode, bool)>,
 }
 
 /// Options as valid.
@@ -144,62 +88,55 @@ pub struct NexusConfig {
 const CONSENT_MS: u64 = 1500;
 
 impl Config {
-    pub fn parse(options: Options) -> Result<Self, ApiMisuse> {
-        let connect_timeout_ms = valid("connectTimeoutMs", options.connect_timeout_ms)? as u64;
+    pub fn parse(options: Options<'_>) -> Result<Self, ApiMisuse> {
         for (_, event) in &options.routes {
             if event.starts_with("ws-") {
                 return Err(misuse("routes", "may not lead to a ws- event: those are the line's own"));
             }
         }
-        let reconnect = options.reconnect;
-        let nexus = options.nexus;
+        let values = options.values;
+        let connect_timeout_ms = millis(values, "connectTimeoutMs")?;
+        let named = |path, default: &str| values.string(path).unwrap_or_else(|| default.into());
         Ok(Self {
             backoff: Backoff {
-                base_ms: valid("reconnect.baseDelayMs", reconnect.base_delay_ms)?,
-                max_ms: valid("reconnect.maxDelayMs", reconnect.max_delay_ms)?,
-                factor: valid("reconnect.factor", reconnect.factor)?,
-                jitter: match reconnect.jitter.as_deref() {
-                    None | Some("full") => true,
-                    Some("none") => false,
-                    Some(_) => return Err(misuse("reconnect.jitter", "is \"full\" or \"none\"")),
-                },
+                base_ms: valid(values, "reconnect.baseDelayMs")?,
+                max_ms: valid(values, "reconnect.maxDelayMs")?,
+                factor: valid(values, "reconnect.factor")?,
+                jitter: one_of(values, "reconnect.jitter", &[("full", true), ("none", false)])?,
             },
-            max_attempts: valid("reconnect.maxAttempts", reconnect.max_attempts)?,
-            stable_ms: valid("reconnect.stableMs", reconnect.stable_ms)? as u64,
+            max_attempts: valid(values, "reconnect.maxAttempts")?,
+            stable_ms: millis(values, "reconnect.stableMs")?,
             connect_timeout_ms,
             heartbeat: Policy {
-                idle_ms: match options.heartbeat.idle_ms {
-                    Some(idle) => Some(valid("heartbeat.idleMs", Some(idle))? as u64),
+                idle_ms: match values.number("heartbeat.idleMs") {
+                    Some(_) => Some(millis(values, "heartbeat.idleMs")?),
                     None => None,
                 },
-                probe_timeout_ms: valid("heartbeat.probeTimeoutMs", options.heartbeat.probe_timeout_ms)? as u64,
+                probe_timeout_ms: millis(values, "heartbeat.probeTimeoutMs")?,
             },
             limits: Limits {
-                max_messages: valid("queue.maxMessages", options.queue.max_messages)?,
-                max_bytes: valid("queue.maxBytes", options.queue.max_bytes)?,
-                overflow: match options.queue.overflow.as_deref() {
-                    None | Some("reject") => Overflow::Reject,
-                    Some("drop-oldest") => Overflow::DropOldest,
-                    Some("drop-newest") => Overflow::DropNewest,
-                    Some(_) => {
-                        return Err(misuse("queue.overflow", "is \"reject\", \"drop-oldest\" or \"drop-newest\""));
-                    }
-                },
+                max_messages: valid(values, "queue.maxMessages")?,
+                max_bytes: valid(values, "queue.maxBytes")?,
+                overflow: one_of(
+                    values,
+                    "queue.overflow",
+                    &[
+                        ("reject", Overflow::Reject),
+                        ("drop-oldest", Overflow::DropOldest),
+                        ("drop-newest", Overflow::DropNewest),
+                    ],
+                )?,
             },
-            max_age_ms: valid("session.maxAgeMs", options.session.max_age_ms)?,
-            max_frame_bytes: valid("maxFrameBytes", options.max_frame_bytes)?,
+            max_age_ms: valid(values, "session.maxAgeMs")?,
+            max_frame_bytes: valid(values, "maxFrameBytes")?,
             routes: options.routes,
-            close_policy: options.close_policy.into_iter().map(|(code, retry)| (CloseCode(code), retry)).collect(),
+            close_policy: options.close_policy,
             nexus: NexusConfig {
-                init_type: nexus.init_type.unwrap_or_else(|| "session-init".into()),
-                resume_type: nexus.resume_type.unwrap_or_else(|| "session-resume".into()),
-                token_field: nexus.token_field.unwrap_or_else(|| "token".into()),
-                ready_on_open: match nexus.ready_on.as_deref() {
-                    None | Some("frame") => false,
-                    Some("open") => true,
-                    Some(_) => return Err(misuse("nexus.readyOn", "is \"frame\" or \"open\"")),
-                },
-                settle_ms: valid("nexus.settleMs", nexus.settle_ms)? as u64,
+                init_type: named("nexus.initType", "session-init"),
+                resume_type: named("nexus.resumeType", "session-resume"),
+                token_field: named("nexus.tokenField", "token"),
+                ready_on_open: one_of(values, "nexus.readyOn", &[("frame", false), ("open", true)])?,
+                settle_ms: millis(values, "nexus.settleMs")?,
                 consent_ms: CONSENT_MS.min(connect_timeout_ms / 2),
             },
         })
@@ -211,55 +148,75 @@ fn misuse(option: &'static str, why: &'static str) -> ApiMisuse {
 }
 
 /// The given value if it is within its limits, its default if there is none.
-fn valid(option: &'static str, given: Option<f64>) -> Result<f64, ApiMisuse> {
+fn valid(values: &dyn View, option: &'static str) -> Result<f64, ApiMisuse> {
     let row = NUMBERS.iter().find(|row| row.option == option);
-    match (given, row) {
+    match (values.number(option), row) {
         (None, Some(row)) => Ok(row.default),
         (Some(value), Some(row)) if value >= row.least && value <= row.most => Ok(value),
         _ => Err(misuse(option, "is out of range")),
     }
 }
 
+fn millis(values: &dyn View, option: &'static str) -> Result<u64, ApiMisuse> {
+    Ok(valid(values, option)? as u64)
+}
+
+/// What the given word stands for; the first row's where there is none.
+fn one_of<T: Copy>(values: &dyn View, option: &'static str, rows: &[(&str, T)]) -> Result<T, ApiMisuse> {
+    let given = values.string(option);
+    rows.iter()
+        .find(|(word, _)| given.as_deref().is_none_or(|given| given == *word))
+        .map(|row| row.1)
+        .ok_or_else(|| misuse(option, "is not one of its words"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn parse(values: serde_json::Value) -> Result<Config, ApiMisuse> {
+        Config::parse(Options { values: &values, routes: Vec::new(), close_policy: Vec::new() })
+    }
 
     #[test]
     fn nothing_given_is_the_documented_default() {
-        let config = Config::parse(Options::default()).unwrap();
+        let config = parse(json!({})).unwrap();
         assert_eq!(config.backoff.base_ms, 4000.0);
+        assert!(config.backoff.jitter);
         assert_eq!(config.max_attempts, f64::INFINITY);
         assert_eq!(config.connect_timeout_ms, 10_000);
         assert_eq!(config.heartbeat.idle_ms, None);
         assert_eq!(config.limits.max_messages, 1000.0);
         assert_eq!(config.limits.max_bytes, 1_048_576.0);
+        assert_eq!(config.limits.overflow, Overflow::Reject);
     }
 
     #[test]
-    fn every_number_has_a_default_within_its_own_limits() {
+    fn every_number_is_held_to_its_own_limits() {
         for row in NUMBERS {
-            assert!(row.default.is_nan() || (row.default >= row.least && row.default <= row.most), "{}", row.option);
-            assert!(valid(row.option, Some(row.least - 1.0)).is_err(), "{}", row.option);
-            assert!(valid(row.option, Some(f64::NAN)).is_err(), "{}", row.option);
+            let within = row.default.is_nan() || (row.default >= row.least && row.default <= row.most);
+            assert!(within, "{}", row.option);
+            assert!(parse(json!({ row.option: row.least })).is_ok(), "{}", row.option);
+            assert_eq!(
+                parse(json!({ row.option: row.least - 1.0 })).unwrap_err(),
+                misuse(row.option, "is out of range")
+            );
         }
     }
 
     #[test]
-    fn a_route_cannot_lead_to_an_event_of_the_lines_own() {
-        let options = Options { routes: vec![("x".into(), "ws-connected".into())], ..Options::default() };
-        assert_eq!(Config::parse(options).unwrap_err().code(), "config.invalid");
+    fn a_word_that_is_not_in_the_list_is_refused() {
+        for option in ["reconnect.jitter", "queue.overflow", "nexus.readyOn"] {
+            assert_eq!(parse(json!({ option: "some" })).unwrap_err(), misuse(option, "is not one of its words"));
+        }
+        assert!(!parse(json!({ "reconnect.jitter": "none" })).unwrap().backoff.jitter);
     }
 
     #[test]
-    fn options_come_as_a_page_writes_them() {
-        let options: Options = serde_json::from_str(
-            r#"{"reconnect":{"baseDelayMs":1000,"jitter":"none"},"queue":{"overflow":"drop-oldest"},
-                "closePolicy":[[4001,false]],"routes":[["a","b"]],"unknownHere":1}"#,
-        )
-        .unwrap();
-        let config = Config::parse(options).unwrap();
-        assert!(!config.backoff.jitter);
-        assert_eq!(config.limits.overflow, Overflow::DropOldest);
-        assert_eq!(config.close_policy, [(CloseCode(4001), false)]);
+    fn a_route_cannot_lead_to_an_event_of_the_lines_own() {
+        let routes = vec![("x".into(), "ws-connected".into())];
+        let options = Options { values: &json!({}), routes, close_policy: Vec::new() };
+        assert_eq!(Config::parse(options).unwrap_err().code(), "config.invalid");
     }
 }

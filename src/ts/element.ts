@@ -20,7 +20,8 @@ export class MoorLineElement extends Base {
     const options: Options = {};
     const target = this.getAttribute("target");
     if (target && target !== "window") options.target = document.querySelector(target) ?? this;
-    for (const { name, value } of this.attributes) if (!/^(data-|aria-|on)/.test(name) && !OWN.includes(name)) put(options, name, value);
+    for (const { name, value } of this.attributes) if (!/^(data-|aria-|on)/.test(name) && !OWN.includes(name))
+      put(options as Record<string, unknown>, name, value);
     this.line = new Moorline(this.getAttribute("url") ?? "/api/world/ws", options);
     for (const type of ["ws-connected", "ws-disconnected", "ws-reconnecting", "ws-failed", "ws-error"] as const)
       this.line.addEventListener(type, () => this.#show());

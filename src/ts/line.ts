@@ -242,7 +242,7 @@ export abstract class Line extends EventTarget {
 
   #arrive({ Handle }: Abi): void {
     if (this.#failure) return;
-    const { routes = {}, closePolicy = {}, session = {}, target, ...rest } = this.#options;
+    const { target, routes = {}, closePolicy = {}, session = {} } = this.#options;
     const { "*": wildcard, ...named } = routes;
     const page = {
       line: this,
@@ -253,13 +253,9 @@ export abstract class Line extends EventTarget {
       wildcard: wildcard ?? undefined,
       ErrorType: MoorlineError,
     };
-    const options = {
-      ...rest,
-      session: { maxAgeMs: session.maxAgeMs },
-      routes: Object.entries(named).map(([type, event]) => [type, event ?? ""]),
-      closePolicy: Object.entries(closePolicy).map(([code, policy]) => [+code, policy === "retry"]),
-    };
-    const handle = new Handle(page, options, Math.random());
+    const pairs = Object.entries(named).flatMap(([type, event]) => [type, event ?? ""]);
+    const policy = Object.entries(closePolicy).map(([code, verdict]) => (verdict === "retry" ? +code : -code));
+    const handle = new Handle(page, flat(this.#options), pairs, Int32Array.from(policy), Math.random());
     const [events, store, hot] = handle.halves() as [Events, Store, Hot];
     this.#port = { handle, events, store, hot };
     events.heard = this.#heard;
@@ -313,6 +309,17 @@ function made(error: unknown): MoorlineError {
   if (error instanceof MoorlineError) return error;
   if (Array.isArray(error)) return new MoorlineError(error[0], error[1], { retryable: error[0] === "send.queue-full" });
   return new MoorlineError("internal", String(error), { cause: error });
+}
+
+/** Options by their paths, as Rust asks for them. */
+function flat(options: object, prefix = ""): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(options).flatMap(([key, value]) =>
+      value !== null && Object.getPrototypeOf(Object(value)) === Object.prototype
+        ? Object.entries(flat(value, `${prefix}${key}.`))
+        : [[prefix + key, value]],
+    ),
+  );
 }
 
 function stringify(frame: unknown): string {

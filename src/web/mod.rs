@@ -17,8 +17,8 @@ use crate::wire::{CloseCode, FrameId, Route, SocketId, View};
 use driver::Driver;
 use env::Env;
 use events::Events;
-use serde::Serialize;
 use socket::Socket;
+use std::iter;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use storage::Store;
@@ -43,30 +43,23 @@ pub struct Handle {
     driver: Rc<Driver>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Stats {
-    attempts: u32,
-    queue_messages: u32,
-    queue_bytes: f64,
-    oldest_waits_ms: Option<f64>,
-    buffered_bytes: f64,
-    received: f64,
-    misbehaved: f64,
-    sockets: u32,
-    connections: u32,
-    rtt_ms: Option<f64>,
-    next_attempt_in_ms: Option<f64>,
-}
-
 #[wasm_bindgen]
 impl Handle {
-    /// `page` is what the shim knows: `{line, target, url, storage, key, wildcard, ErrorType}`.
+    /// `page` is what the shim knows: `{line, target, url, storage, key, wildcard, ErrorType}`; `values` the options by
+    /// their paths; `routes` frame types and event names in turn; `policy` close codes, negative where they are fatal.
     #[wasm_bindgen(constructor)]
-    pub fn new(page: JsValue, options: JsValue, seed: f64) -> Result<Handle, JsValue> {
-        let of = |key: &str| js_sys::Reflect::get(&page, &key.into()).unwrap_or(JsValue::UNDEFINED);
-        let options: Options = serde_wasm_bindgen::from_value(options)?;
-        let config = Config::parse(options).map_err(thrown)?;
+    pub fn new(
+        page: &JsValue,
+        values: &JsValue,
+        routes: Vec<String>,
+        policy: Vec<i32>,
+        seed: f64,
+    ) -> Result<Handle, JsValue> {
+        let of = |key: &str| Object(page).get(key);
+        let mut words = routes.into_iter();
+        let routes = iter::from_fn(|| Some((words.next()?, words.next()?))).collect();
+        let close_policy = policy.into_iter().map(|code| (CloseCode(code.unsigned_abs() as u16), code > 0)).collect();
+        let config = Config::parse(Options { values: &Object(values), routes, close_policy }).map_err(thrown)?;
         let max_frame_bytes = config.max_frame_bytes;
         let max_attempts = config.max_attempts;
         let protocol = protocol::create(&config);
@@ -158,24 +151,33 @@ impl Handle {
         }
     }
 
-    pub fn stats(&self) -> Result<JsValue, JsValue> {
+    /// What is NaN is left out.
+    pub fn stats(&self) -> JsValue {
         let client = self.driver.client.borrow();
         let counters = client.counters();
         let (queue_messages, queue_bytes) = client.queue();
         let now = self.driver.clock.now();
-        Ok(serde_wasm_bindgen::to_value(&Stats {
-            attempts: client.attempts(),
-            queue_messages,
-            queue_bytes,
-            oldest_waits_ms: client.waiting_since().map(|since| now.since(since) as f64),
-            buffered_bytes: self.driver.socket.buffered().map_or(0.0, |held| held.1),
-            received: counters.received,
-            misbehaved: counters.misbehaved,
-            sockets: counters.sockets,
-            connections: counters.connections,
-            rtt_ms: counters.rtt_ms,
-            next_attempt_in_ms: client.next_attempt().map(|at| at.since(now) as f64),
-        })?)
+        let millis = |ms: Option<u64>| ms.map_or(f64::NAN, |ms| ms as f64);
+        let stats = js_sys::Object::new();
+        for (key, value) in [
+            ("attempts", f64::from(client.attempts())),
+            ("queueMessages", f64::from(queue_messages)),
+            ("queueBytes", queue_bytes),
+            ("oldestWaitsMs", millis(client.waiting_since().map(|since| now.since(since)))),
+            ("bufferedBytes", self.driver.socket.buffered().map_or(0.0, |held| held.1)),
+            ("received", counters.received),
+            ("misbehaved", counters.misbehaved),
+            ("sockets", f64::from(counters.sockets)),
+            ("connections", f64::from(counters.connections)),
+            ("rttMs", counters.rtt_ms.unwrap_or(f64::NAN)),
+            ("nextAttemptInMs", millis(client.next_attempt().map(|at| at.since(now)))),
+        ] {
+            if !value.is_nan() {
+                // A fresh object takes any property.
+                let _ = js_sys::Reflect::set(&stats, &key.into(), &value.into());
+            }
+        }
+        stats.into()
     }
 
     pub fn explain(&self) -> Vec<String> {
