@@ -1,0 +1,429 @@
+//! The laws of src/protocol/mod.rs, run over every protocol and a fake one that is as difficult as the contract allows.
+
+use crate::line::{Ask, Browser, Line, Seen, config};
+use moorline::Input;
+use moorline::backoff::Chance;
+use moorline::error::Fault;
+use moorline::outbox::Delivery;
+use moorline::protocol::nexus::Nexus;
+use moorline::protocol::{Context, Effect, Inbound, Protocol, RouteRow};
+use moorline::session::{Snapshot, Stored};
+use moorline::time::Instant;
+use moorline::wire::{CloseCode, Disposition, FrameId, Route, SocketId};
+use serde_json::{Value, json};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// Counts what a thread allocates, so that a law about it can be checked.
+struct Counting;
+
+thread_local! {
+    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; the counter itself allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATED.try_with(|total| total.set(total.get() + layout.size()));
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Resumes by a row of frames, is ready only after a nod, and asks for everything that the contract offers.
+#[derive(Default)]
+struct Fake {
+    token: Option<String>,
+    greeted: u32,
+    owed: Vec<String>,
+}
+
+impl Protocol for Fake {
+    fn subprotocols(&self) -> &'static [&'static str] {
+        &["fake.v1"]
+    }
+
+    fn routes(&self) -> Vec<RouteRow> {
+        let row = |frame_type: &str, event: Option<&str>| RouteRow {
+            frame_type: frame_type.into(),
+            event: event.map(Into::into),
+        };
+        vec![
+            row("nod", None),
+            row("token", None),
+            row("news", Some("news")),
+        ]
+    }
+
+    fn control_routes(&self) -> u32 {
+        2
+    }
+
+    fn opened(&mut self, cx: &mut Context<'_>) {
+        self.greeted = 0;
+        cx.send_now(json!({"hello": self.token}).to_string());
+        for owed in &self.owed {
+            cx.send_now(json!({"again": owed}).to_string());
+        }
+        cx.set_timer(500);
+    }
+
+    fn received(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
+        match inbound.route {
+            Route(1) => {
+                self.greeted += 1;
+                if self.greeted == 2 {
+                    cx.stop_timer();
+                    cx.ready(self.token.is_some());
+                    cx.offer_probe();
+                }
+            }
+            Route(2) => match inbound.view.string("token") {
+                Some(token) => {
+                    self.owed.push(token.clone());
+                    self.token = Some(token);
+                    cx.persist();
+                }
+                None => cx.fault(Fault::Malformed),
+            },
+            _ => cx.emit(inbound),
+        }
+    }
+
+    fn timeout(&mut self, cx: &mut Context<'_>) {
+        cx.send_now("{\"still\":\"here\"}".into());
+        cx.set_timer(500);
+    }
+
+    fn probe(&mut self, cx: &mut Context<'_>) {
+        cx.send_now("{\"well\":true}".into());
+    }
+
+    fn disconnected(&mut self, _cx: &mut Context<'_>, _code: CloseCode) -> Option<Disposition> {
+        None
+    }
+
+    fn save(&self) -> Option<Snapshot> {
+        self.token.clone().map(|token| Snapshot {
+            token,
+            client_id: None,
+        })
+    }
+
+    fn restore(&mut self, snapshot: Option<Snapshot>) {
+        self.token = snapshot.map(|snapshot| snapshot.token);
+        self.owed = self.token.clone().into_iter().collect();
+    }
+}
+
+/// A protocol under the laws: how to make it, and what its frames may look like.
+struct Subject {
+    name: &'static str,
+    make: fn() -> Box<dyn Protocol>,
+    /// Frames that make a fresh connection ready.
+    welcome: &'static [&'static str],
+    /// A frame of a known type that lacks what the type needs.
+    malformed: &'static str,
+    /// A frame that brings a token.
+    token: &'static str,
+}
+
+fn subjects() -> [Subject; 2] {
+    [
+        Subject {
+            name: "nexus",
+            make: || Box::new(Nexus::new(&config("{}"))),
+            welcome: &[r#"{"type":"session-init","token":"t1","clientId":"c1"}"#],
+            malformed: r#"{"type":"server-advice","retryAfterMs":"soon"}"#,
+            token: r#"{"type":"session-init","token":"t2","clientId":"c1"}"#,
+        },
+        Subject {
+            name: "fake",
+            make: || Box::<Fake>::default(),
+            welcome: &[r#"{"type":"nod"}"#, r#"{"type":"nod"}"#],
+            malformed: r#"{"type":"token","token":7}"#,
+            token: r#"{"type":"token","token":"t2"}"#,
+        },
+    ]
+}
+
+/// A browser that takes everything and keeps silent.
+struct Quiet;
+
+impl Browser for Quiet {
+    fn restore(&mut self, _now: u64) -> Option<Result<Option<Stored>, Fault>> {
+        Some(Ok(None))
+    }
+
+    fn resolve(&mut self, _now: u64, _ticket: u32) -> Option<Result<Option<String>, ()>> {
+        Some(Ok(None))
+    }
+
+    fn open(&mut self, _now: u64, _socket: SocketId) {}
+
+    fn write(&mut self, _now: u64, _socket: SocketId, _id: Option<u32>, _text: &str) -> bool {
+        true
+    }
+
+    fn buffered(&self, _socket: SocketId) -> f64 {
+        0.0
+    }
+
+    fn close(&mut self, _now: u64, _socket: SocketId) {}
+
+    fn persist(&mut self, _now: u64, _snapshot: Option<&Snapshot>) {}
+
+    fn listen(&mut self, _name: &str, _detail: &Value) -> Vec<Ask> {
+        Vec::new()
+    }
+}
+
+fn line_over(protocol: Box<dyn Protocol>) -> Line<Quiet> {
+    let config = config(r#"{"reconnect":{"jitter":"none","baseDelayMs":1000}}"#);
+    let mut line = Line::over(config, protocol, 1, Quiet);
+    line.ask(Ask::Connect).expect("always legal");
+    line
+}
+
+fn send(line: &mut Line<Quiet>, text: &str) {
+    let sent = line.send(text.into(), Delivery::Queue, None);
+    sent.expect("there is room");
+}
+
+/// Frames that no server should send, from bytes that nobody chose.
+fn strange_frame(chance: &mut Chance, depth: u32) -> Value {
+    const KEYS: [&str; 9] = [
+        "type", "token", "clientId", "n", "ping", "retryAfterMs", "spreadMs", "__proto__", "constructor",
+    ];
+    const WORDS: [&str; 13] = [
+        "session-init", "session-resumed", "session-refused", "gateway-offer", "pong", "server-advice",
+        "chat", "nod", "token", "news", "ws-connected", "", "\u{0}\u{2028}\u{fffd}",
+    ];
+    let pick = |chance: &mut Chance, count: usize| chance.below(count as f64) as usize;
+    match pick(chance, if depth == 0 { 6 } else { 8 }) {
+        0 => Value::Null,
+        1 => json!(true),
+        2 => json!(chance.below(9e15) as f64 - 4e15),
+        3 => json!(-1e308),
+        4 => json!("x".repeat(pick(chance, 20_000))),
+        5 => json!(WORDS[pick(chance, WORDS.len())]),
+        6 => Value::Array((0..pick(chance, 5)).map(|_| strange_frame(chance, depth - 1)).collect()),
+        _ => {
+            let mut object = json!({"type": WORDS[pick(chance, WORDS.len())]});
+            for _ in 0..pick(chance, 6) {
+                object[KEYS[pick(chance, KEYS.len())]] = strange_frame(chance, depth - 1);
+            }
+            object
+        }
+    }
+}
+
+#[test]
+fn law_1_no_frame_makes_a_protocol_panic_or_allocate_beyond_its_size() {
+    for subject in subjects() {
+        let mut chance = Chance::new(1);
+        let mut protocol = (subject.make)();
+        let rows = protocol.routes().len() as f64;
+        for turn in 0..4000 {
+            let frame = strange_frame(&mut chance, 3);
+            let size = frame.to_string().len();
+            let mut effects = Vec::new();
+            if turn % 50 == 0 {
+                let (now, effects) = (Instant::from_millis(turn), &mut Vec::new());
+                protocol.disconnected(&mut Context { now, effects }, CloseCode::ABNORMAL);
+                protocol.opened(&mut Context { now, effects });
+            }
+            let inbound = Inbound {
+                // Any route with any frame: a view may disagree with its route.
+                route: Route(chance.below(rows + 2.0) as u32),
+                frame: FrameId(1),
+                view: &frame,
+            };
+            let before = ALLOCATED.with(Cell::get);
+            let now = Instant::from_millis(turn);
+            protocol.received(&mut Context { now, effects: &mut effects }, inbound);
+            let allocated = ALLOCATED.with(Cell::get) - before;
+            assert!(
+                allocated <= 4 * size + 4096,
+                "{}: {allocated} bytes for a frame of {size}",
+                subject.name
+            );
+            assert!(effects.len() <= 8, "{}: {effects:?}", subject.name);
+        }
+    }
+}
+
+#[test]
+fn law_1_no_sequence_of_inputs_makes_the_client_panic() {
+    for subject in subjects() {
+        for seed in 0..40 {
+            let mut chance = Chance::new(seed);
+            let mut line = line_over((subject.make)());
+            for _ in 0..200 {
+                let socket = SocketId(chance.below(6.0) as u32);
+                line.now += chance.below(4000.0);
+                match chance.below(9.0) {
+                    0 => line.opened(socket),
+                    1 => line.closed(socket, 1000 + chance.below(4000.0) as u16, "why", seed % 2 == 0),
+                    2 => line.ring(),
+                    3 => line.obey(Input::Buffered {
+                        socket,
+                        buffered: chance.below(3e6) as f64,
+                    }),
+                    4 => line.obey(Input::Restored(Err(Fault::StorageDenied))),
+                    5 => line.obey(Input::Resolved {
+                        ticket: chance.below(6.0) as u32,
+                        answer: Ok(Some("t".into())),
+                    }),
+                    6 => send(&mut line, "{}"),
+                    7 => line.ask(Ask::Connect).expect("always legal"),
+                    _ => line.received(socket, &strange_frame(&mut chance, 2).to_string()),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn law_3_nothing_queued_is_sent_before_ready() {
+    for subject in subjects() {
+        let mut line = line_over((subject.make)());
+        send(&mut line, r#"{"a":1}"#);
+        line.opened(SocketId(1));
+        for (index, frame) in subject.welcome.iter().enumerate() {
+            let sent = line.seen.iter().any(|(_, seen)| matches!(seen, Seen::Sent(..)));
+            assert!(!sent, "{}: sent before welcome {index}", subject.name);
+            line.received(SocketId(1), frame);
+        }
+        let sent = line.seen.iter().position(|(_, seen)| matches!(seen, Seen::Sent(..)));
+        let told = line.seen.iter().position(|(_, seen)| {
+            matches!(seen, Seen::Event { name, .. } if name == "ws-connected")
+        });
+        assert!(sent.is_some() && sent < told, "{}: {:?}", subject.name, line.seen);
+    }
+}
+
+/// What a protocol says on a new socket.
+fn first_words(protocol: &mut dyn Protocol) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let now = Instant::from_millis(0);
+    protocol.opened(&mut Context { now, effects: &mut effects });
+    effects
+}
+
+fn receive(protocol: &mut dyn Protocol, text: &str) -> Vec<Effect> {
+    let view: Value = serde_json::from_str(text).expect("JSON");
+    let rows = protocol.routes();
+    let row = rows.iter().position(|row| view["type"] == row.frame_type.as_str());
+    let mut effects = Vec::new();
+    let inbound = Inbound {
+        route: row.map_or(Route::NONE, |row| Route(row as u32 + 1)),
+        frame: FrameId(1),
+        view: &view,
+    };
+    let now = Instant::from_millis(0);
+    protocol.received(&mut Context { now, effects: &mut effects }, inbound);
+    effects
+}
+
+#[test]
+fn law_4_a_new_socket_is_told_what_the_last_one_owed() {
+    for subject in subjects() {
+        let mut protocol = (subject.make)();
+        first_words(&mut *protocol);
+        subject.welcome.iter().for_each(|frame| drop(receive(&mut *protocol, frame)));
+        receive(&mut *protocol, subject.token);
+        let mut effects = Vec::new();
+        let now = Instant::from_millis(9);
+        protocol.disconnected(&mut Context { now, effects: &mut effects }, CloseCode::ABNORMAL);
+        let words = first_words(&mut *protocol);
+        let says_it = words.iter().any(|effect| matches!(effect, Effect::SendNow(text) if text.contains("t2")));
+        assert!(says_it, "{}: {words:?}", subject.name);
+    }
+}
+
+#[test]
+fn law_6_a_restored_protocol_behaves_as_the_one_that_was_saved() {
+    for subject in subjects() {
+        let mut saved = (subject.make)();
+        receive(&mut *saved, subject.token);
+        let mut restored = (subject.make)();
+        restored.restore(saved.save());
+        assert_eq!(restored.save(), saved.save());
+        assert_eq!(first_words(&mut *restored), first_words(&mut *saved), "{}", subject.name);
+        for frame in subject.welcome.iter().chain([&subject.token, &subject.malformed]) {
+            let (one, other) = (receive(&mut *restored, frame), receive(&mut *saved, frame));
+            assert_eq!(one, other, "{}: {frame}", subject.name);
+        }
+        restored.restore(None);
+        assert_eq!(restored.save(), None);
+    }
+}
+
+#[test]
+fn law_7_an_unknown_type_is_an_event_and_a_malformed_known_one_a_fault() {
+    for subject in subjects() {
+        let mut line = line_over((subject.make)());
+        line.opened(SocketId(1));
+        subject.welcome.iter().for_each(|frame| line.received(SocketId(1), frame));
+        line.received(SocketId(1), r#"{"type":"never-heard-of","x":1}"#);
+        line.received(SocketId(1), subject.malformed);
+        let heard: Vec<_> = line.events().map(|(_, name, detail)| (name, detail.clone())).collect();
+        assert!(
+            heard.contains(&("ws-unhandled", json!({"type": "never-heard-of", "x": 1}))),
+            "{}: {heard:?}",
+            subject.name
+        );
+        assert!(
+            heard.contains(&("ws-error", json!({"code": "frame.malformed"}))),
+            "{}: {heard:?}",
+            subject.name
+        );
+        assert_eq!(line.client.counters().misbehaved, 1.0);
+    }
+}
+
+#[test]
+fn law_8_the_same_inputs_give_the_same_outputs() {
+    let run = |subject: &Subject| {
+        let mut line = line_over((subject.make)());
+        let mut chance = Chance::new(5);
+        for socket in 1..8 {
+            line.opened(SocketId(socket));
+            for frame in subject.welcome {
+                line.received(SocketId(socket), frame);
+                send(&mut line, r#"{"a":1}"#);
+            }
+            line.received(SocketId(socket), &strange_frame(&mut chance, 2).to_string());
+            line.closed(SocketId(socket), 1012, "", true);
+            line.now += 31_000;
+            line.ring();
+        }
+        line.seen
+    };
+    for subject in subjects() {
+        assert_eq!(run(&subject), run(&subject), "{}", subject.name);
+    }
+}
+
+#[test]
+fn a_protocol_that_is_never_ready_is_replaced_at_the_deadline_whatever_it_does_with_its_own_timer() {
+    let mut line = line_over(Box::<Fake>::default());
+    line.opened(SocketId(1));
+    while line.now < 10_000 {
+        line.now = line.due.expect("the deadline at least");
+        line.ring();
+    }
+    assert!(line.seen.contains(&(
+        10_000,
+        Seen::Close(1, 4000, "handshake-timeout".into())
+    )));
+}
