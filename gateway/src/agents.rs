@@ -19,19 +19,13 @@ impl Agents {
         // Three times a status, then once a pull request.
         let line = if turn % 4 == 3 {
             let (action, number, title, author) = PULL_REQUESTS[turn / 4 % PULL_REQUESTS.len()];
-            let pr = PullRequest {
-                number,
-                title,
-                author,
-            };
+            let pr = PullRequest { number, title, author };
             Line::PrNotification { action, pr }
         } else {
             let step = turn / 4 * 3 + turn % 4;
             Line::StatusUpdate(status(step))
         };
-        serde_json::to_string(&line)
-            .expect("strings and numbers can be written")
-            .into()
+        serde_json::to_string(&line).expect("strings and numbers can be written").into()
     }
 
     /// What each agent was last heard to do, for a newcomer.
@@ -41,11 +35,7 @@ impl Agents {
             let rounds = (statuses + AGENTS.len() - 1 - agent) / AGENTS.len();
             match rounds.checked_sub(1) {
                 Some(round) => status(round * AGENTS.len() + agent),
-                None => Status {
-                    agent: AGENTS[agent],
-                    status: "idle",
-                    task: "",
-                },
+                None => Status { agent: AGENTS[agent], status: "idle", task: "" },
             }
         };
         let roster: Vec<Status> = (0..AGENTS.len()).map(latest).collect();
@@ -57,10 +47,7 @@ impl Agents {
 #[serde(tag = "type", rename_all = "kebab-case")]
 enum Line {
     StatusUpdate(Status),
-    PrNotification {
-        action: &'static str,
-        pr: PullRequest,
-    },
+    PrNotification { action: &'static str, pr: PullRequest },
 }
 
 #[derive(Serialize)]
@@ -79,11 +66,7 @@ struct PullRequest {
 
 fn status(step: usize) -> Status {
     let (status, task) = STATUSES[step % STATUSES.len()];
-    Status {
-        agent: AGENTS[step % AGENTS.len()],
-        status,
-        task,
-    }
+    Status { agent: AGENTS[step % AGENTS.len()], status, task }
 }
 
 const AGENTS: [&str; 3] = ["pilot", "rigger", "lookout"];
@@ -118,12 +101,7 @@ mod tests {
             let line: Value = serde_json::from_str(&agents.speak()).unwrap();
             kinds.push(line["type"].as_str().unwrap().to_owned());
         }
-        let round = [
-            "status-update",
-            "status-update",
-            "status-update",
-            "pr-notification",
-        ];
+        let round = ["status-update", "status-update", "status-update", "pr-notification"];
         assert_eq!(kinds, [round, round].concat());
     }
 
@@ -134,10 +112,7 @@ mod tests {
         for _ in 0..23 {
             let line: Value = serde_json::from_str(&agents.speak()).unwrap();
             if line["type"] == "status-update" {
-                last.insert(
-                    line["agent"].as_str().unwrap().to_owned(),
-                    line["status"].clone(),
-                );
+                last.insert(line["agent"].as_str().unwrap().to_owned(), line["status"].clone());
             }
             let roster: Vec<Value> = serde_json::from_str(agents.roster().get()).unwrap();
             for agent in &roster {

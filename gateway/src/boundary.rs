@@ -26,10 +26,7 @@ enum Place {
 /// The longest header of an unmasked frame.
 const HEADER: usize = 10;
 const REPLY_END: &[u8] = b"\r\n\r\n";
-const START: Place = Place::Header {
-    header: [0; HEADER],
-    seen: 0,
-};
+const START: Place = Place::Header { header: [0; HEADER], seen: 0 };
 
 impl Default for Place {
     fn default() -> Self {
@@ -73,11 +70,7 @@ impl Place {
         match self {
             Self::Reply { matched } => {
                 let wanted = REPLY_END.get(*matched) == Some(first);
-                *matched = if wanted {
-                    *matched + 1
-                } else {
-                    usize::from(*first == b'\r')
-                };
+                *matched = if wanted { *matched + 1 } else { usize::from(*first == b'\r') };
                 if *matched == REPLY_END.len() {
                     *self = START;
                 }
@@ -87,18 +80,12 @@ impl Place {
                 header[*seen] = *first;
                 *seen += 1;
                 if let Some(left) = payload(&header[..*seen]) {
-                    *self = if left == 0 {
-                        START
-                    } else {
-                        Self::Payload { left }
-                    };
+                    *self = if left == 0 { START } else { Self::Payload { left } };
                 }
                 1
             }
             Self::Payload { left } => {
-                let taken = usize::try_from(*left)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len());
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= taken as u64;
                 if *left == 0 {
                     *self = START;

@@ -57,21 +57,13 @@ pub fn router(hub: Arc<Hub>, faults: Arc<Faults>) -> Router {
 }
 
 /// Lets in who sits at this machine, says the header, and is not a page of elsewhere.
-async fn guard(
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn guard(ConnectInfo(Peer(peer)): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let said = headers.get(HEADER).is_some_and(|value| value == "1");
-    let host = headers
-        .get(HOST)
-        .is_some_and(|host| host.to_str().is_ok_and(is_address));
-    let origin = headers.get(ORIGIN).is_none_or(|origin| {
-        origin
-            .to_str()
-            .is_ok_and(|origin| host_of(origin).is_some_and(is_loopback))
-    });
+    let host = headers.get(HOST).is_some_and(|host| host.to_str().is_ok_and(is_address));
+    let origin = headers
+        .get(ORIGIN)
+        .is_none_or(|origin| origin.to_str().is_ok_and(|origin| host_of(origin).is_some_and(is_loopback)));
     if said && host && origin && peer.ip().to_canonical().is_loopback() {
         return next.run(request).await;
     }
@@ -102,10 +94,7 @@ fn host_of(origin: &str) -> Option<&str> {
 /// Whether a host, with or without a port, is this machine by name or number.
 fn is_loopback(host: &str) -> bool {
     let name = without_port(host);
-    name.eq_ignore_ascii_case("localhost")
-        || name
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether a host can only have been typed as a number, or is localhost: no foreign name that was
@@ -116,9 +105,7 @@ fn is_address(host: &str) -> bool {
 
 fn without_port(host: &str) -> &str {
     if let Some(inside) = host.strip_prefix('[') {
-        return inside
-            .split_once(']')
-            .map_or(inside, |(address, _)| address);
+        return inside.split_once(']').map_or(inside, |(address, _)| address);
     }
     host.split_once(':').map_or(host, |(name, _)| name)
 }
@@ -149,34 +136,34 @@ struct ConnectionReport {
     client_id: Option<ClientId>,
     received: u64,
     buffered_out: usize,
+    /// Told to end, and not gone yet.
+    ending: bool,
 }
 
 async fn state(State(Controls { hub, .. }): State<Controls>) -> Response {
-    let waiting = hub.waiting();
+    let backlogs = hub.backlogs();
     let report = hub.step(|world, _| {
         let connections: Vec<ConnectionReport> = world
             .connections()
-            .map(|(id, client, received)| ConnectionReport {
-                id,
-                client_id: client.cloned(),
-                received,
-                buffered_out: waiting.get(&id).copied().unwrap_or(0),
+            .map(|(id, client, received)| {
+                let backlog = backlogs.get(&id).copied().unwrap_or_default();
+                ConnectionReport {
+                    id,
+                    client_id: client.cloned(),
+                    received,
+                    buffered_out: backlog.bytes,
+                    ending: backlog.ending,
+                }
             })
             .collect();
         let buffered = |client: &ClientId| {
-            let own = connections
-                .iter()
-                .filter(|c| c.client_id.as_ref() == Some(client));
+            let own = connections.iter().filter(|c| c.client_id.as_ref() == Some(client));
             own.map(|connection| connection.buffered_out).sum()
         };
         let clients = world
             .clients()
             .into_iter()
-            .map(|(client_id, connected)| ClientReport {
-                buffered_out: buffered(&client_id),
-                client_id,
-                connected,
-            })
+            .map(|(client_id, connected)| ClientReport { buffered_out: buffered(&client_id), client_id, connected })
             .collect();
         Report {
             clients,
@@ -190,16 +177,9 @@ async fn state(State(Controls { hub, .. }): State<Controls>) -> Response {
     answer(&report)
 }
 
-async fn received(
-    State(Controls { hub, .. }): State<Controls>,
-    RawQuery(query): RawQuery,
-) -> Response {
+async fn received(State(Controls { hub, .. }): State<Controls>, RawQuery(query): RawQuery) -> Response {
     // Client ids need no escaping.
-    let client = query.as_deref().and_then(|query| {
-        query
-            .split('&')
-            .find_map(|part| part.strip_prefix("clientId="))
-    });
+    let client = query.as_deref().and_then(|query| query.split('&').find_map(|part| part.strip_prefix("clientId=")));
     hub.step(|world, _| answer(&world.journal().entries(client)))
 }
 
@@ -248,18 +228,9 @@ struct Advise {
 }
 
 async fn advise(State(Controls { hub, .. }): State<Controls>, body: Bytes) -> Response {
-    with(
-        &body,
-        |Advise {
-             retry_after_ms,
-             spread_ms,
-             reason,
-         }| {
-            Ok(counted(hub.step(|world, _| {
-                world.advise(retry_after_ms, spread_ms, reason.as_deref())
-            })))
-        },
-    )
+    with(&body, |Advise { retry_after_ms, spread_ms, reason }| {
+        Ok(counted(hub.step(|world, _| world.advise(retry_after_ms, spread_ms, reason.as_deref()))))
+    })
 }
 
 #[derive(Deserialize)]
@@ -272,29 +243,17 @@ struct Close {
 }
 
 async fn close(State(Controls { hub, .. }): State<Controls>, body: Bytes) -> Response {
-    with(
-        &body,
-        |Close {
-             code,
-             reason,
-             to,
-             abrupt,
-         }| {
-            let target = target(to.as_deref());
-            let reason = reason.unwrap_or_default();
-            match code {
-                _ if abrupt == Some(true) => Ok(counted(hub.step(|world, _| world.abort(&target)))),
-                None => Err("wants a code, or abrupt: true".to_owned()),
-                // A control frame holds 125 bytes, two of them the code.
-                Some(_) if reason.len() > 123 => {
-                    Err("the reason is longer than 123 bytes".to_owned())
-                }
-                Some(code) => Ok(counted(
-                    hub.step(|world, _| world.close(&target, code, &reason)),
-                )),
-            }
-        },
-    )
+    with(&body, |Close { code, reason, to, abrupt }| {
+        let target = target(to.as_deref());
+        let reason = reason.unwrap_or_default();
+        match code {
+            _ if abrupt == Some(true) => Ok(counted(hub.step(|world, _| world.abort(&target)))),
+            None => Err("wants a code, or abrupt: true".to_owned()),
+            // A control frame holds 125 bytes, two of them the code.
+            Some(_) if reason.len() > 123 => Err("the reason is longer than 123 bytes".to_owned()),
+            Some(code) => Ok(counted(hub.step(|world, _| world.close(&target, code, &reason)))),
+        }
+    })
 }
 
 #[derive(Deserialize)]
@@ -347,19 +306,10 @@ fn target(to: Option<&str>) -> Target {
 }
 
 /// Reads the body, an empty one as `{}`, and answers 400 to what cannot be understood.
-fn with<'a, T: Deserialize<'a>>(
-    body: &'a [u8],
-    act: impl FnOnce(T) -> Result<Response, String>,
-) -> Response {
-    let body = if body.trim_ascii().is_empty() {
-        b"{}"
-    } else {
-        body
-    };
+fn with<'a, T: Deserialize<'a>>(body: &'a [u8], act: impl FnOnce(T) -> Result<Response, String>) -> Response {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let request = serde_json::from_slice(body).map_err(|error| error.to_string());
-    request
-        .and_then(act)
-        .unwrap_or_else(|error| refusal(StatusCode::BAD_REQUEST, &error))
+    request.and_then(act).unwrap_or_else(|error| refusal(StatusCode::BAD_REQUEST, &error))
 }
 
 #[derive(Serialize)]

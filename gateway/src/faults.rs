@@ -164,12 +164,7 @@ impl Faults {
         Arc::clone(&self.counters.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn serve(
-        &self,
-        mut client: TcpStream,
-        gateway: SocketAddr,
-        mut blows: broadcast::Receiver<Blow>,
-    ) {
+    async fn serve(&self, mut client: TcpStream, gateway: SocketAddr, mut blows: broadcast::Receiver<Blow>) {
         let counters = self.counters();
         counters.connections.fetch_add(1, Ordering::Relaxed);
         let plan = self.plan.borrow().clone();
@@ -186,12 +181,7 @@ impl Faults {
         let fate = {
             let (from_client, to_client) = client.split();
             let (from_server, to_server) = server.split();
-            let up = Pump {
-                plan: self.plan.subscribe(),
-                counter: &counters.up,
-                left: None,
-                boundary: None,
-            };
+            let up = Pump { plan: self.plan.subscribe(), counter: &counters.up, left: None, boundary: None };
             let down = Pump {
                 plan: self.plan.subscribe(),
                 counter: &counters.down,
@@ -200,9 +190,7 @@ impl Faults {
             };
             let up = up.run(from_client, to_server, future::pending());
             let (close_now, closing) = oneshot::channel();
-            let down = down.run(from_server, to_client, async {
-                closing.await.unwrap_or(())
-            });
+            let down = down.run(from_server, to_client, async { closing.await.unwrap_or(()) });
             converse(up, down, &mut blows, close_now).await
         };
         match fate {
@@ -328,12 +316,7 @@ struct Held {
 }
 
 impl Pump<'_> {
-    async fn run(
-        mut self,
-        mut from: ReadHalf<'_>,
-        mut to: WriteHalf<'_>,
-        stop: impl Future<Output = ()>,
-    ) -> Stop {
+    async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, stop: impl Future<Output = ()>) -> Stop {
         let mut stop = pin!(stop);
         let mut stopping = false;
         let mut held: VecDeque<Held> = VecDeque::new();
@@ -341,12 +324,7 @@ impl Pump<'_> {
         let mut ended = false;
         let mut chunk = vec![0; CHUNK];
         loop {
-            if stopping
-                && self
-                    .boundary
-                    .as_ref()
-                    .is_none_or(|boundary| boundary.is_here())
-            {
+            if stopping && self.boundary.as_ref().is_none_or(|boundary| boundary.is_here()) {
                 return Stop::AtBoundary;
             }
             let (delay, stalled) = {
@@ -410,9 +388,7 @@ impl Pump<'_> {
             return 0;
         };
         let next = &front.bytes[front.written..];
-        let left = self.left.map_or(next.len(), |left| {
-            usize::try_from(left).unwrap_or(usize::MAX)
-        });
+        let left = self.left.map_or(next.len(), |left| usize::try_from(left).unwrap_or(usize::MAX));
         let frame = match &self.boundary {
             Some(boundary) if stopping => boundary.next_in(next).unwrap_or(next.len()),
             _ => next.len(),
@@ -422,12 +398,7 @@ impl Pump<'_> {
 }
 
 /// Writes some of what is due, or the end. Never ready without.
-async fn pass(
-    to: &mut WriteHalf<'_>,
-    front: Option<&Held>,
-    due: Option<Instant>,
-    allowed: usize,
-) -> io::Result<usize> {
+async fn pass(to: &mut WriteHalf<'_>, front: Option<&Held>, due: Option<Instant>, allowed: usize) -> io::Result<usize> {
     let (Some(front), Some(due)) = (front, due) else {
         return future::pending().await;
     };
@@ -438,8 +409,7 @@ async fn pass(
         to.shutdown().await?;
         return Ok(0);
     }
-    to.write(&front.bytes[front.written..front.written + allowed])
-        .await
+    to.write(&front.bytes[front.written..front.written + allowed]).await
 }
 
 /// Keeps the client's side open and swallows what comes, until the client goes or a blow resets it.

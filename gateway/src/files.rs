@@ -5,9 +5,7 @@ use std::path::Path;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use tower_http::services::ServeDir;
@@ -31,24 +29,16 @@ pub fn router(www: Option<&Path>, mounts: &[Mount], csp: Option<HeaderValue>) ->
 }
 
 async fn nothing_here() -> (StatusCode, &'static str) {
-    (
-        StatusCode::NOT_FOUND,
-        "This gateway was started without --www: it serves no page.\n",
-    )
+    (StatusCode::NOT_FOUND, "This gateway was started without --www: it serves no page.\n")
 }
 
 fn dressed(mut response: Response, csp: Option<HeaderValue>) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let html = headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let html = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if html {
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/html; charset=utf-8"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         if let Some(csp) = csp {
             headers.insert(CONTENT_SECURITY_POLICY, csp);
         }

@@ -35,11 +35,7 @@ pub enum Said<'a> {
         reason: Option<&'a str>,
     },
     #[serde(rename = "world_state")]
-    WorldState {
-        players: Vec<Player<'a>>,
-        agents: &'a RawValue,
-        you: &'a str,
-    },
+    WorldState { players: Vec<Player<'a>>, agents: &'a RawValue, you: &'a str },
     #[serde(rename = "player-joined")]
     PlayerJoined(Player<'a>),
     #[serde(rename = "player-left")]
@@ -51,26 +47,15 @@ pub enum Said<'a> {
         place: Place,
     },
     #[serde(rename = "player-updated")]
-    PlayerUpdated {
-        id: &'a str,
-        name: &'a str,
-        color: &'a str,
-    },
+    PlayerUpdated { id: &'a str, name: &'a str, color: &'a str },
     #[serde(rename = "chat-message", rename_all = "camelCase")]
-    ChatMessage {
-        text: &'a RawValue,
-        sender: &'a str,
-        sender_id: &'a str,
-        at: u64,
-    },
+    ChatMessage { text: &'a RawValue, sender: &'a str, sender_id: &'a str, at: u64 },
 }
 
 impl Said<'_> {
     /// The frame as it goes on the wire.
     pub fn text(&self) -> Utf8Bytes {
-        serde_json::to_string(self)
-            .expect("strings, numbers and raw JSON can be written")
-            .into()
+        serde_json::to_string(self).expect("strings, numbers and raw JSON can be written").into()
     }
 }
 
@@ -86,12 +71,7 @@ pub struct Player<'a> {
 
 impl<'a> From<&'a Session> for Player<'a> {
     fn from(session: &'a Session) -> Self {
-        Self {
-            id: &session.id,
-            name: &session.name,
-            color: &session.color,
-            place: session.place,
-        }
+        Self { id: &session.id, name: &session.name, color: &session.color, place: session.place }
     }
 }
 
@@ -126,11 +106,7 @@ pub struct Step {
 
 impl Step {
     pub fn from(self, place: Place) -> Place {
-        Place {
-            x: self.x.unwrap_or(place.x),
-            z: self.z.unwrap_or(place.z),
-            ry: self.ry.unwrap_or(place.ry),
-        }
+        Place { x: self.x.unwrap_or(place.x), z: self.z.unwrap_or(place.z), ry: self.ry.unwrap_or(place.ry) }
     }
 }
 
@@ -143,11 +119,7 @@ pub fn hear(text: &str) -> Result<Heard<'_>, Malformed> {
         }
         "chat" => {
             let Chat { text } = read(text)?;
-            if text.get().starts_with('"') {
-                Ok(Heard::Chat(text))
-            } else {
-                Err(Malformed)
-            }
+            if text.get().starts_with('"') { Ok(Heard::Chat(text)) } else { Err(Malformed) }
         }
         "move" => {
             let step: Step = read(text)?;
@@ -258,27 +230,14 @@ mod tests {
 
     #[test]
     fn what_is_not_an_object_with_a_string_type_is_malformed() {
-        for text in [
-            "",
-            "null",
-            "7",
-            "[\"chat\"]",
-            "{}",
-            "{\"type\":7}",
-            "{\"type\":null}",
-            "{\"type\":\"x\"",
-        ] {
+        for text in ["", "null", "7", "[\"chat\"]", "{}", "{\"type\":7}", "{\"type\":null}", "{\"type\":\"x\""] {
             assert!(hear(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_frame_nested_100_000_deep_is_read_without_a_word() {
-        let text = format!(
-            "{{\"type\":\"x\",\"a\":{}{}}}",
-            "[".repeat(100_000),
-            "]".repeat(100_000)
-        );
+        let text = format!("{{\"type\":\"x\",\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(matches!(hear(&text), Ok(Heard::Other)));
     }
 

@@ -10,7 +10,7 @@ use axum::extract::ws::CloseFrame;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::outlet::{End, Outlet};
+use crate::outlet::{Backlog, End, Outlet};
 use crate::sessions::{Session, Time};
 use crate::world::{ConnectionId, Effect, World};
 
@@ -32,10 +32,7 @@ struct State {
 impl Hub {
     pub fn new(clock: Clock, world: World) -> Self {
         Self {
-            state: Mutex::new(State {
-                world,
-                outlets: BTreeMap::new(),
-            }),
+            state: Mutex::new(State { world, outlets: BTreeMap::new() }),
             slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             clock,
             rearm: Notify::new(),
@@ -77,13 +74,10 @@ impl Hub {
         self.perform(&mut state);
     }
 
-    /// How many bytes wait for each connection.
-    pub fn waiting(&self) -> BTreeMap<ConnectionId, usize> {
-        self.state()
-            .outlets
-            .iter()
-            .map(|(id, outlet)| (*id, outlet.bytes()))
-            .collect()
+    /// How far each connection is behind.
+    pub fn backlogs(&self) -> BTreeMap<ConnectionId, Backlog> {
+        let state = self.state();
+        state.outlets.iter().map(|(id, outlet)| (*id, outlet.backlog())).collect()
     }
 
     /// How many sockets have not parted yet.
@@ -162,18 +156,10 @@ pub struct Clock {
 }
 
 impl Clock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the gateway reads a clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the gateway reads a clock")]
     pub fn start() -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self {
-            wall: whole_ms(wall),
-            start: Instant::now(),
-        }
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { wall: whole_ms(wall), start: Instant::now() }
     }
 
     pub fn now(&self) -> Time {
@@ -183,9 +169,7 @@ impl Clock {
     fn instant(&self, at: Time) -> Instant {
         // A millisecond more: time is cut to whole ones, and a timer that fires early would spin.
         let wait = Duration::from_millis(at.0.saturating_sub(self.wall).saturating_add(1));
-        self.start
-            .checked_add(wait)
-            .unwrap_or_else(|| self.start + Duration::from_secs(1 << 30))
+        self.start.checked_add(wait).unwrap_or_else(|| self.start + Duration::from_secs(1 << 30))
     }
 }
 

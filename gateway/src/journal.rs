@@ -54,11 +54,7 @@ impl Journal {
             Content::Binary(bytes) => Kept::BinaryBase64(STANDARD.encode(bytes)),
         };
         self.noted += 1;
-        let entry = Entry {
-            seq: self.noted,
-            client_id,
-            kept,
-        };
+        let entry = Entry { seq: self.noted, client_id, kept };
         self.weight += entry.weight();
         self.entries.push_back(entry);
         while self.entries.len() > MAX_ENTRIES || self.weight > MAX_WEIGHT {
@@ -71,8 +67,7 @@ impl Journal {
 
     /// The frames of one client, or all.
     pub fn entries(&self, client_id: Option<&str>) -> Vec<&Entry> {
-        let wanted =
-            |entry: &&Entry| client_id.is_none_or(|id| entry.client_id.as_deref() == Some(id));
+        let wanted = |entry: &&Entry| client_id.is_none_or(|id| entry.client_id.as_deref() == Some(id));
         self.entries.iter().filter(wanted).collect()
     }
 }

@@ -28,10 +28,7 @@ pub struct Bounded {
 
 impl Bounded {
     pub fn new(listener: TcpListener) -> Self {
-        Self {
-            listener,
-            slots: Arc::new(Semaphore::new(MAX_STREAMS)),
-        }
+        Self { listener, slots: Arc::new(Semaphore::new(MAX_STREAMS)) }
     }
 }
 
@@ -45,13 +42,7 @@ impl Listener for Bounded {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         // Only latency is lost when the socket refuses.
         let _ = stream.set_nodelay(true);
-        (
-            Courteous {
-                stream: Some(stream),
-                _permit: permit,
-            },
-            address,
-        )
+        (Courteous { stream: Some(stream), _permit: permit }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -78,12 +69,7 @@ pub struct Courteous {
 
 impl Courteous {
     fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
-        Pin::new(
-            self.get_mut()
-                .stream
-                .as_mut()
-                .expect("the stream is there until the drop"),
-        )
+        Pin::new(self.get_mut().stream.as_mut().expect("the stream is there until the drop"))
     }
 }
 
@@ -110,11 +96,7 @@ async fn drain(mut stream: TcpStream) {
 }
 
 impl AsyncRead for Courteous {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context,
-        buffer: &mut ReadBuf,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context, buffer: &mut ReadBuf) -> Poll<io::Result<()>> {
         self.stream().poll_read(cx, buffer)
     }
 }
@@ -124,18 +106,12 @@ impl AsyncWrite for Courteous {
         self.stream().poll_write(cx, bytes)
     }
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context,
-        parts: &[io::IoSlice],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context, parts: &[io::IoSlice]) -> Poll<io::Result<usize>> {
         self.stream().poll_write_vectored(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream
-            .as_ref()
-            .is_some_and(AsyncWrite::is_write_vectored)
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {

@@ -2,6 +2,7 @@
 //! on request. Here it is put together, started and stopped; every part has a module of its own.
 
 mod agents;
+mod allowance;
 mod boundary;
 mod config;
 mod control;
@@ -89,19 +90,12 @@ async fn run(options: Options) -> io::Result<()> {
     let hub = Arc::new(Hub::new(clock, world));
     let faults = Arc::new(Faults::new());
 
-    let csp = options
-        .csp
-        .map(HeaderValue::try_from)
-        .transpose()
-        .map_err(io::Error::other)?;
+    let csp = options.csp.map(HeaderValue::try_from).transpose().map_err(io::Error::other)?;
     let files = files::router(options.www.as_deref(), &options.mounts, csp);
     let app = Router::new()
         .route(WORLD_PATH, any(upgrade))
         .with_state(Arc::clone(&hub))
-        .nest(
-            "/control",
-            control::router(Arc::clone(&hub), Arc::clone(&faults)),
-        )
+        .nest("/control", control::router(Arc::clone(&hub), Arc::clone(&faults)))
         .merge(files)
         .into_make_service_with_connect_info::<Peer>();
 
@@ -150,11 +144,7 @@ async fn farewell(hub: &Hub) {
     let _ = timeout(FAREWELL, gone).await;
 }
 
-async fn upgrade(
-    State(hub): State<Arc<Hub>>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Response {
+async fn upgrade(State(hub): State<Arc<Hub>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
     if !control::may_join(&headers) {
         return (StatusCode::FORBIDDEN, "pages of other sites may not join\n").into_response();
     }
@@ -173,9 +163,9 @@ async fn upgrade(
 
 async fn listen(address: IpAddr, port: u16) -> io::Result<TcpListener> {
     let address = SocketAddr::new(address, port);
-    TcpListener::bind(address).await.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
 /// Where a client on this machine finds it: an unspecified address is not one to connect to.
@@ -225,10 +215,7 @@ impl Signals {
     fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self {
-            interrupt,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
     }
 
     #[cfg(unix)]

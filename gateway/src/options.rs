@@ -72,11 +72,7 @@ pub enum Request {
 pub enum UsageError {
     UnknownOption(String),
     MissingValue(String),
-    BadValue {
-        option: String,
-        value: String,
-        wants: &'static str,
-    },
+    BadValue { option: String, value: String, wants: &'static str },
 }
 
 impl fmt::Display for UsageError {
@@ -84,11 +80,7 @@ impl fmt::Display for UsageError {
         match self {
             Self::UnknownOption(option) => write!(f, "unknown option {option}"),
             Self::MissingValue(option) => write!(f, "{option} needs a value"),
-            Self::BadValue {
-                option,
-                value,
-                wants,
-            } => {
+            Self::BadValue { option, value, wants } => {
                 write!(f, "{option} wants {wants}, not {value:?}")
             }
         }
@@ -182,11 +174,7 @@ impl Given {
 
     fn directory(self) -> Result<PathBuf, UsageError> {
         let directory = PathBuf::from(self.text()?);
-        if directory.is_dir() {
-            Ok(directory)
-        } else {
-            Err(self.bad("a directory that exists"))
-        }
+        if directory.is_dir() { Ok(directory) } else { Err(self.bad("a directory that exists")) }
     }
 
     fn mount(self) -> Result<Mount, UsageError> {
@@ -195,9 +183,7 @@ impl Given {
             return Err(self.bad(WANTS));
         };
         let plain = |part: &str| {
-            part.chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c))
-                && !["", ".", ".."].contains(&part)
+            part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c)) && !["", ".", ".."].contains(&part)
         };
         let parts: Vec<&str> = prefix.split('/').collect();
         let ["", first, ref rest @ ..] = parts[..] else {
@@ -205,14 +191,10 @@ impl Given {
         };
         let reserved = ["api", "control"].contains(&first);
         let directory = PathBuf::from(directory);
-        if reserved || !plain(first) || !rest.iter().all(|part| plain(part)) || !directory.is_dir()
-        {
+        if reserved || !plain(first) || !rest.iter().all(|part| plain(part)) || !directory.is_dir() {
             return Err(self.bad(WANTS));
         }
-        Ok(Mount {
-            prefix: prefix.to_owned(),
-            directory,
-        })
+        Ok(Mount { prefix: prefix.to_owned(), directory })
     }
 
     fn policy(self) -> Result<Option<String>, UsageError> {
@@ -227,18 +209,12 @@ impl Given {
     }
 
     fn text(&self) -> Result<&str, UsageError> {
-        self.value
-            .as_deref()
-            .ok_or_else(|| UsageError::MissingValue(self.option.clone()))
+        self.value.as_deref().ok_or_else(|| UsageError::MissingValue(self.option.clone()))
     }
 
     fn bad(&self, wants: &'static str) -> UsageError {
         let value = self.value.clone().unwrap_or_default();
-        UsageError::BadValue {
-            option: self.option.clone(),
-            value,
-            wants,
-        }
+        UsageError::BadValue { option: self.option.clone(), value, wants }
     }
 }
 
@@ -272,10 +248,7 @@ mod tests {
         assert_eq!(options.config.grace_ms, 7);
         assert!(!options.config.echo);
         assert_eq!(options.config.greet, Greet::Eager);
-        let mount = Mount {
-            prefix: "/src/x".to_owned(),
-            directory: PathBuf::from("src"),
-        };
+        let mount = Mount { prefix: "/src/x".to_owned(), directory: PathBuf::from("src") };
         assert_eq!(options.mounts, [mount]);
     }
 
@@ -287,10 +260,7 @@ mod tests {
             ("--port", "--port needs a value"),
             ("--port 70000", "--port wants a port number, not \"70000\""),
             ("--echo yes", "--echo wants on or off, not \"yes\""),
-            (
-                "--www nowhere",
-                "--www wants a directory that exists, not \"nowhere\"",
-            ),
+            ("--www nowhere", "--www wants a directory that exists, not \"nowhere\""),
         ] {
             assert_eq!(parsed(line).unwrap_err().to_string(), message);
         }
@@ -298,14 +268,7 @@ mod tests {
 
     #[test]
     fn a_mount_can_neither_climb_nor_shadow_the_gateways_own_paths() {
-        for mount in [
-            "/../x=src",
-            "/api=src",
-            "/control/x=src",
-            "x=src",
-            "/=src",
-            "/{a}=src",
-        ] {
+        for mount in ["/../x=src", "/api=src", "/control/x=src", "x=src", "/=src", "/{a}=src"] {
             assert!(parsed(&format!("--mount {mount}")).is_err(), "{mount}");
         }
     }

@@ -18,7 +18,17 @@ pub struct Outlet {
 struct State {
     waiting: VecDeque<Message>,
     bytes: usize,
+    /// What was taken and, as far as the queue knows, is not written yet.
+    taken: usize,
     end: Option<End>,
+}
+
+/// How far a client is behind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Backlog {
+    pub bytes: usize,
+    /// Whether the connection was told to end.
+    pub ending: bool,
 }
 
 /// How a connection is to end.
@@ -33,8 +43,8 @@ pub enum End {
 }
 
 /// The bounds of one client's queue; a single larger message passes when nothing else waits.
-const MAX_BYTES: usize = 2 * 1024 * 1024;
-const MAX_MESSAGES: usize = 16_384;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+const MAX_MESSAGES: usize = 32_768;
 
 impl Outlet {
     /// False when the queue is full and the message was not taken. After an end everything is taken and dropped.
@@ -71,14 +81,15 @@ impl Outlet {
         self.ended.notify_one();
     }
 
-    /// Waits for something to write, or for the end.
+    /// Waits for something to write, or for the end. What was given before counts as written.
     pub async fn next(&self) -> (Vec<Message>, Option<End>) {
+        self.state().taken = 0;
         loop {
             let changed = self.changed.notified();
             {
                 let mut state = self.state();
                 if !state.waiting.is_empty() || state.end.is_some() {
-                    state.bytes = 0;
+                    state.taken = std::mem::take(&mut state.bytes);
                     return (state.waiting.drain(..).collect(), state.end.clone());
                 }
             }
@@ -108,8 +119,9 @@ impl Outlet {
         }
     }
 
-    pub fn bytes(&self) -> usize {
-        self.state().bytes
+    pub fn backlog(&self) -> Backlog {
+        let state = self.state();
+        Backlog { bytes: state.bytes + state.taken, ending: state.end.is_some() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -156,14 +168,8 @@ mod tests {
     #[tokio::test]
     async fn the_first_close_stands_and_an_abort_beats_it() {
         let outlet = Outlet::default();
-        outlet.end(End::Close(CloseFrame {
-            code: 1001,
-            reason: "first".into(),
-        }));
-        outlet.end(End::Close(CloseFrame {
-            code: 1012,
-            reason: "second".into(),
-        }));
+        outlet.end(End::Close(CloseFrame { code: 1001, reason: "first".into() }));
+        outlet.end(End::Close(CloseFrame { code: 1012, reason: "second".into() }));
         assert!(matches!(outlet.ended().await, End::Close(frame) if frame.code == 1001));
         outlet.end(End::Abort);
         outlet.aborted().await;

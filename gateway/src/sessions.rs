@@ -162,17 +162,10 @@ const MAX_TOKENS_EACH: usize = 8;
 
 impl Sessions {
     pub fn new(entropy: Entropy, kept: Vec<Session>) -> Self {
-        let mut sessions = Self {
-            known: BTreeMap::new(),
-            tokens: HashMap::new(),
-            entropy,
-            changed: false,
-        };
+        let mut sessions = Self { known: BTreeMap::new(), tokens: HashMap::new(), entropy, changed: false };
         for session in kept.into_iter().take(MAX_SESSIONS) {
             for issued in &session.tokens {
-                sessions
-                    .tokens
-                    .insert(issued.token.clone(), session.id.clone());
+                sessions.tokens.insert(issued.token.clone(), session.id.clone());
             }
             sessions.known.insert(session.id.clone(), session);
         }
@@ -184,9 +177,7 @@ impl Sessions {
         self.make_room(now, config);
         let number = hex(&(self.entropy)()[..6]);
         let id = ClientId(format!("c-{number}").into());
-        let hue = number
-            .bytes()
-            .fold(0_u32, |sum, byte| (sum * 31 + u32::from(byte)) % 360);
+        let hue = number.bytes().fold(0_u32, |sum, byte| (sum * 31 + u32::from(byte)) % 360);
         let session = Session {
             id: id.clone(),
             name: format!("visitor-{}", &number[..4]),
@@ -198,12 +189,12 @@ impl Sessions {
             presence: Presence::Absent,
         };
         self.known.insert(id.clone(), session);
-        self.issue(&id, now, config);
+        self.issue(&id, now);
         id
     }
 
     /// Gives the session a new token; the one before stays good for a grace period.
-    pub fn issue(&mut self, id: &ClientId, now: Time, config: &Config) {
+    pub fn issue(&mut self, id: &ClientId, now: Time) {
         let token = Token(hex(&(self.entropy)()).into());
         let Some(session) = self.known.get_mut(id) else {
             return;
@@ -211,22 +202,12 @@ impl Sessions {
         if let Some(before) = session.tokens.last_mut() {
             before.retired = Some(now);
         }
-        session.tokens.push(Issued {
-            token: token.clone(),
-            at: now,
-            retired: None,
-        });
-        let newest = session.tokens.len() - 1;
+        session.tokens.push(Issued { token: token.clone(), at: now, retired: None });
+        // Those that ended stay a while, to be refused as expired and not as unknown.
         let overdue = session.tokens.len().saturating_sub(MAX_TOKENS_EACH);
-        let mut index = 0;
-        session.tokens.retain(|issued| {
-            let keep = index == newest || (index >= overdue && now < issued.ends(config));
-            index += 1;
-            if !keep {
-                self.tokens.remove(&issued.token);
-            }
-            keep
-        });
+        for issued in session.tokens.drain(..overdue) {
+            self.tokens.remove(&issued.token);
+        }
         self.tokens.insert(token, id.clone());
         self.changed = true;
     }
@@ -304,11 +285,7 @@ impl Sessions {
 
     /// What a file should keep.
     pub fn kept(&self) -> Vec<Session> {
-        self.known
-            .values()
-            .filter(|session| !session.tokens.is_empty())
-            .cloned()
-            .collect()
+        self.known.values().filter(|session| !session.tokens.is_empty()).cloned().collect()
     }
 
     /// Notes a change that is worth keeping.
@@ -325,27 +302,12 @@ impl Sessions {
         if self.known.len() < MAX_SESSIONS {
             return;
         }
-        let idle =
-            |session: &&Session| session.connections == 0 && session.presence == Presence::Absent;
-        let spent = |session: &&Session| {
-            session
-                .tokens
-                .iter()
-                .all(|issued| issued.ends(config) <= now)
-        };
-        let mut leaving: Vec<ClientId> = self
-            .known
-            .values()
-            .filter(idle)
-            .filter(spent)
-            .map(|session| session.id.clone())
-            .collect();
+        let idle = |session: &&Session| session.connections == 0 && session.presence == Presence::Absent;
+        let spent = |session: &&Session| session.tokens.iter().all(|issued| issued.ends(config) <= now);
+        let mut leaving: Vec<ClientId> =
+            self.known.values().filter(idle).filter(spent).map(|session| session.id.clone()).collect();
         if leaving.is_empty() {
-            let oldest = self
-                .known
-                .values()
-                .filter(idle)
-                .min_by_key(|session| session.seen);
+            let oldest = self.known.values().filter(idle).min_by_key(|session| session.seen);
             leaving.extend(oldest.map(|session| session.id.clone()));
         }
         for id in leaving {
@@ -372,55 +334,31 @@ mod tests {
     }
 
     fn token(sessions: &Sessions, id: &ClientId) -> String {
-        sessions
-            .session(id)
-            .unwrap()
-            .token()
-            .unwrap()
-            .reveal()
-            .to_owned()
+        sessions.session(id).unwrap().token().unwrap().reveal().to_owned()
     }
 
     #[test]
     fn a_token_ends_when_its_life_is_over() {
-        let config = Config {
-            session_life_ms: 100,
-            ..Config::default()
-        };
+        let config = Config { session_life_ms: 100, ..Config::default() };
         let mut sessions = sessions();
         let id = sessions.create(Time(1_000), &config);
         let token = token(&sessions, &id);
         assert_eq!(sessions.recognise(&token, Time(1_099), &config), Ok(id));
-        assert_eq!(
-            sessions.recognise(&token, Time(1_100), &config),
-            Err(Refusal::Expired)
-        );
-        assert_eq!(
-            sessions.recognise("", Time(0), &config),
-            Err(Refusal::Unknown)
-        );
+        assert_eq!(sessions.recognise(&token, Time(1_100), &config), Err(Refusal::Expired));
+        assert_eq!(sessions.recognise("", Time(0), &config), Err(Refusal::Unknown));
     }
 
     #[test]
     fn a_replaced_token_is_good_for_one_grace_period() {
-        let config = Config {
-            grace_ms: 50,
-            ..Config::default()
-        };
+        let config = Config { grace_ms: 50, ..Config::default() };
         let mut sessions = sessions();
         let id = sessions.create(Time(0), &config);
         let first = token(&sessions, &id);
-        sessions.issue(&id, Time(10), &config);
+        sessions.issue(&id, Time(10));
         let second = token(&sessions, &id);
         assert_ne!(first, second);
-        assert_eq!(
-            sessions.recognise(&first, Time(59), &config),
-            Ok(id.clone())
-        );
-        assert_eq!(
-            sessions.recognise(&first, Time(60), &config),
-            Err(Refusal::Expired)
-        );
+        assert_eq!(sessions.recognise(&first, Time(59), &config), Ok(id.clone()));
+        assert_eq!(sessions.recognise(&first, Time(60), &config), Err(Refusal::Expired));
         assert_eq!(sessions.recognise(&second, Time(60), &config), Ok(id));
     }
 
@@ -430,7 +368,7 @@ mod tests {
         let mut sessions = sessions();
         let id = sessions.create(Time(0), &config);
         for at in 1..1_000 {
-            sessions.issue(&id, Time(at), &config);
+            sessions.issue(&id, Time(at));
         }
         assert!(sessions.tokens.len() <= MAX_TOKENS_EACH);
     }
@@ -461,10 +399,7 @@ mod tests {
         session.place.x = 4.5;
         let text = serde_json::to_string(&before.kept()).unwrap();
         let after = Sessions::new(Box::new(|| [0; 16]), serde_json::from_str(&text).unwrap());
-        assert_eq!(
-            after.recognise(&token(&before, &id), Time(1), &config),
-            Ok(id.clone())
-        );
+        assert_eq!(after.recognise(&token(&before, &id), Time(1), &config), Ok(id.clone()));
         let session = after.session(&id).unwrap();
         assert_eq!((session.place.x, session.presence), (4.5, Presence::Absent));
     }

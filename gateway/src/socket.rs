@@ -137,8 +137,5 @@ fn fault(error: axum::Error) -> Ended {
         Some(Fault::Protocol(_)) => (1002, "the frame breaks the WebSocket protocol"),
         _ => return Ended::Gone,
     };
-    Ended::Refused(CloseFrame {
-        code,
-        reason: reason.into(),
-    })
+    Ended::Refused(CloseFrame { code, reason: reason.into() })
 }

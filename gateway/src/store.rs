@@ -30,10 +30,7 @@ const VERSION: u32 = 1;
 
 impl Store {
     pub fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            writing: Mutex::new(()),
-        }
+        Self { path, writing: Mutex::new(()) }
     }
 
     /// What the file holds. A file that is not there is empty; one that cannot be read is a warning.
@@ -53,10 +50,7 @@ impl Store {
     pub fn save(&self, sessions: &[Session]) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = write(&self.path, sessions) {
-            eprintln!(
-                "warning: cannot keep sessions in {}: {error}",
-                self.path.display()
-            );
+            eprintln!("warning: cannot keep sessions in {}: {error}", self.path.display());
         }
     }
 
@@ -73,19 +67,13 @@ impl Store {
 fn read(path: &Path) -> io::Result<Vec<Session>> {
     let contents: Contents<Vec<Session>> = serde_json::from_slice(&fs::read(path)?)?;
     if contents.version != VERSION {
-        return Err(io::Error::other(format!(
-            "version {} is unknown",
-            contents.version
-        )));
+        return Err(io::Error::other(format!("version {} is unknown", contents.version)));
     }
     Ok(contents.sessions)
 }
 
 fn write(path: &Path, sessions: &[Session]) -> io::Result<()> {
-    let text = serde_json::to_vec(&Contents {
-        version: VERSION,
-        sessions,
-    })?;
+    let text = serde_json::to_vec(&Contents { version: VERSION, sessions })?;
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let beside = PathBuf::from(name);

@@ -9,10 +9,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::agents::Agents;
+use crate::allowance::Allowance;
 use crate::config::{Change, Config, Greet};
 use crate::frames::{Heard, Player, Said, Step, hear, relayed};
 use crate::journal::{Content, Journal};
-use crate::sessions::{ClientId, Presence, Refusal, Sessions, Time};
+use crate::sessions::{ClientId, Presence, Refusal, Session, Sessions, Time};
 
 /// The number of one accepted connection; never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -134,19 +135,9 @@ impl World {
         self.rearm = true;
         let id = ConnectionId(self.accepted);
         let until = now.plus(self.config.greet_wait_ms);
-        let allowance = Allowance {
-            frames: self.config.rate_limit * BURST_SECONDS,
-            at: now,
-        };
+        let allowance = Allowance::new(now, self.config.rate_limit);
         let stage = Stage::Waiting { until };
-        self.connections.insert(
-            id,
-            Connection {
-                stage,
-                allowance,
-                received: 0,
-            },
-        );
+        self.connections.insert(id, Connection { stage, allowance, received: 0 });
         if self.config.offer {
             self.say(id, &Said::GatewayOffer { ping: true });
         }
@@ -185,8 +176,7 @@ impl World {
         }
         self.settle_as_new(now, id);
         self.totals.malformed += 1;
-        self.journal
-            .note(self.client_of(id), Content::Binary(bytes));
+        self.journal.note(self.client_of(id), Content::Binary(bytes));
     }
 
     /// The socket is gone.
@@ -227,12 +217,7 @@ impl World {
         for client in gone {
             self.announce_left(&client);
         }
-        for client in self
-            .rotations()
-            .filter(|(at, _)| *at <= now)
-            .map(|(_, id)| id)
-            .collect::<Vec<_>>()
-        {
+        for client in self.rotations().filter(|(at, _)| *at <= now).map(|(_, id)| id).collect::<Vec<_>>() {
             self.rotate_one(now, &client);
         }
         if self.config.agents && self.agent_at <= now {
@@ -246,32 +231,21 @@ impl World {
 
     /// When `timeout` is to be called next.
     pub fn next_timeout(&self) -> Option<Time> {
-        let stages = self
-            .connections
-            .values()
-            .filter_map(|connection| match connection.stage {
-                Stage::Waiting { until } | Stage::Greeted { until, .. } => Some(until),
-                Stage::Settled { .. } | Stage::Muted { .. } => None,
-            });
-        let departures = self
-            .sessions
-            .iter()
-            .filter_map(|session| match session.presence {
-                Presence::Leaving(at) => Some(at),
-                Presence::Absent | Presence::Here => None,
-            });
+        let stages = self.connections.values().filter_map(|connection| match connection.stage {
+            Stage::Waiting { until } | Stage::Greeted { until, .. } => Some(until),
+            Stage::Settled { .. } | Stage::Muted { .. } => None,
+        });
+        let departures = self.sessions.iter().filter_map(|session| match session.presence {
+            Presence::Leaving(at) => Some(at),
+            Presence::Absent | Presence::Here => None,
+        });
         let agents = self.config.agents.then_some(self.agent_at);
         let up = match self.availability {
             Availability::Down { until } => until,
             Availability::Up => None,
         };
         let rotations = self.rotations().map(|(at, _)| at);
-        stages
-            .chain(departures)
-            .chain(rotations)
-            .chain(agents)
-            .chain(up)
-            .min()
+        stages.chain(departures).chain(rotations).chain(agents).chain(up).min()
     }
 
     /// What is to be done, since the last call.
@@ -306,9 +280,7 @@ impl World {
 
     /// Every connection, whose it is, and how many frames it sent.
     pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, Option<&ClientId>, u64)> {
-        self.connections
-            .iter()
-            .map(|(id, connection)| (*id, connection.stage.client(), connection.received))
+        self.connections.iter().map(|(id, connection)| (*id, connection.stage.client(), connection.received))
     }
 
     /// Everyone whom the others believe to be there, or who is.
@@ -330,56 +302,37 @@ impl World {
     pub fn send(&mut self, target: &Target, message: &Message) -> usize {
         let targets = self.targets(target);
         for to in &targets {
-            self.effects.push(Effect::Send {
-                to: *to,
-                message: message.clone(),
-            });
+            self.effects.push(Effect::Send { to: *to, message: message.clone() });
         }
         targets.len()
     }
 
     /// Sends advice to everyone who was offered the extension; tells to how many.
-    pub fn advise(
-        &mut self,
-        retry_after_ms: u64,
-        spread_ms: Option<u64>,
-        reason: Option<&str>,
-    ) -> usize {
+    pub fn advise(&mut self, retry_after_ms: u64, spread_ms: Option<u64>, reason: Option<&str>) -> usize {
         if !self.config.offer {
             return 0;
         }
-        let advice = Said::ServerAdvice {
-            retry_after_ms,
-            spread_ms,
-            reason,
-        };
+        let advice = Said::ServerAdvice { retry_after_ms, spread_ms, reason };
         self.send(&Target::Everyone, &Message::Text(advice.text()))
     }
 
     pub fn close(&mut self, target: &Target, code: u16, reason: &str) -> usize {
         let targets = self.targets(target);
         for to in &targets {
-            self.effects.push(Effect::Close {
-                to: *to,
-                code,
-                reason: reason.into(),
-            });
+            self.effects.push(Effect::Close { to: *to, code, reason: reason.into() });
         }
         targets.len()
     }
 
     pub fn abort(&mut self, target: &Target) -> usize {
         let targets = self.targets(target);
-        self.effects
-            .extend(targets.iter().map(|to| Effect::Abort { to: *to }));
+        self.effects.extend(targets.iter().map(|to| Effect::Abort { to: *to }));
         targets.len()
     }
 
     /// Closes everyone and lets nobody in, for a time or until `up`.
     pub fn down(&mut self, now: Time, ms: Option<u64>, code: u16) {
-        self.availability = Availability::Down {
-            until: ms.map(|ms| now.plus(ms)),
-        };
+        self.availability = Availability::Down { until: ms.map(|ms| now.plus(ms)) };
         self.rearm = true;
         self.close(&Target::Everyone, code, "the gateway is going down");
     }
@@ -432,11 +385,7 @@ impl World {
         let client = connection.stage.client().cloned();
         connection.stage = Stage::Muted { client };
         let reason = Utf8Bytes::from_static("too many frames");
-        self.effects.push(Effect::Close {
-            to: id,
-            code: 1008,
-            reason,
-        });
+        self.effects.push(Effect::Close { to: id, code: 1008, reason });
         false
     }
 
@@ -454,17 +403,10 @@ impl World {
             self.sessions.attach(&client, now);
             match before {
                 Stage::Waiting { .. } | Stage::Muted { .. } => {}
-                Stage::Greeted {
-                    client: greeted, ..
+                Stage::Greeted { client: greeted, .. } | Stage::Settled { client: greeted, made_here: true } => {
+                    self.forget(now, &greeted)
                 }
-                | Stage::Settled {
-                    client: greeted,
-                    made_here: true,
-                } => self.forget(now, &greeted),
-                Stage::Settled {
-                    client: earlier,
-                    made_here: false,
-                } => self.leave(now, &earlier),
+                Stage::Settled { client: earlier, made_here: false } => self.leave(now, &earlier),
             }
         }
         self.totals.resumed += 1;
@@ -472,10 +414,7 @@ impl World {
             self.say(id, &Said::SessionResumed { client_id: &client });
         }
         // Who shows a replaced token has missed the rotation, and would be refused next time.
-        let newest = self
-            .sessions
-            .session(&client)
-            .and_then(|session| session.token());
+        let newest = self.sessions.session(&client).and_then(|session| session.token());
         let missed_rotation = newest.is_some_and(|newest| newest.reveal() != token);
         if missed_rotation || (crossed && self.config.confirm) {
             self.say_session(now, id, &client);
@@ -486,12 +425,7 @@ impl World {
     fn refuse(&mut self, now: Time, id: ConnectionId, refusal: Refusal) {
         self.totals.refused += 1;
         if self.config.offer {
-            self.say(
-                id,
-                &Said::SessionRefused {
-                    reason: refusal.as_str(),
-                },
-            );
+            self.say(id, &Said::SessionRefused { reason: refusal.as_str() });
         }
         // Said again to who was greeted already: a client that hears the refusal clears what it holds.
         match self.connections[&id].stage.client().cloned() {
@@ -526,13 +460,7 @@ impl World {
 
     /// Makes the connection a part of the world: the others hear of it, and it hears of them.
     fn settle(&mut self, id: ConnectionId, client: ClientId, made_here: bool) {
-        self.enter(
-            id,
-            Stage::Settled {
-                client: client.clone(),
-                made_here,
-            },
-        );
+        self.enter(id, Stage::Settled { client: client.clone(), made_here });
         let Some(session) = self.sessions.session_mut(&client) else {
             return;
         };
@@ -542,29 +470,12 @@ impl World {
             self.tell(&Audience::Others(&client), &joined);
         }
         if self.config.snapshot {
-            let agents = if self.config.agents {
-                Some(self.agents.roster())
-            } else {
-                None
-            };
+            let agents = if self.config.agents { Some(self.agents.roster()) } else { None };
             let agents = agents.as_deref().unwrap_or(RawValue::NULL);
             let present = |presence| presence != Presence::Absent;
-            let players = self
-                .sessions
-                .iter()
-                .filter(|s| present(s.presence))
-                .map(Player::from)
-                .collect();
-            let text = Said::WorldState {
-                players,
-                agents,
-                you: &client,
-            }
-            .text();
-            self.effects.push(Effect::Send {
-                to: id,
-                message: Message::Text(text),
-            });
+            let players = self.sessions.iter().filter(|s| present(s.presence)).map(Player::from).collect();
+            let text = Said::WorldState { players, agents, you: &client }.text();
+            self.effects.push(Effect::Send { to: id, message: Message::Text(text) });
         }
     }
 
@@ -607,7 +518,7 @@ impl World {
 
     fn rotate_one(&mut self, now: Time, client: &ClientId) {
         self.rearm = true;
-        self.sessions.issue(client, now, &self.config);
+        self.sessions.issue(client, now);
         for id in self.targets(&Target::Client(client.clone())) {
             self.say_session(now, id, client);
         }
@@ -616,11 +527,7 @@ impl World {
     /// Who is due for a new token, and when.
     fn rotations(&self) -> impl Iterator<Item = (Time, ClientId)> {
         let every = self.config.rotate_every_ms;
-        let connected = if every == 0 {
-            None
-        } else {
-            Some(self.connected())
-        };
+        let connected = if every == 0 { None } else { Some(self.connected()) };
         connected.into_iter().flatten().filter_map(move |client| {
             let since = self.sessions.session(client)?.token_since()?;
             Some((since.plus(every.max(SHORTEST_PAUSE_MS)), client.clone()))
@@ -631,18 +538,9 @@ impl World {
         let Some(session) = self.session_of(id) else {
             return;
         };
-        let said = Said::ChatMessage {
-            text,
-            sender: &session.name,
-            sender_id: &session.id,
-            at: now.0,
-        };
+        let said = Said::ChatMessage { text, sender: &session.name, sender_id: &session.id, at: now.0 };
         let (said, client) = (said.text(), session.id.clone());
-        let audience = if self.config.echo {
-            Audience::Everyone
-        } else {
-            Audience::Others(&client)
-        };
+        let audience = if self.config.echo { Audience::Everyone } else { Audience::Others(&client) };
         self.tell(&audience, &said);
     }
 
@@ -654,11 +552,7 @@ impl World {
             return;
         };
         session.place = step.from(session.place);
-        let moved = Said::PlayerMoved {
-            id: &client,
-            place: session.place,
-        }
-        .text();
+        let moved = Said::PlayerMoved { id: &client, place: session.place }.text();
         self.tell(&Audience::Others(&client), &moved);
     }
 
@@ -676,12 +570,7 @@ impl World {
         if let Some(color) = color {
             session.color = color;
         }
-        let updated = Said::PlayerUpdated {
-            id: &client,
-            name: &session.name,
-            color: &session.color,
-        }
-        .text();
+        let updated = Said::PlayerUpdated { id: &client, name: &session.name, color: &session.color }.text();
         self.tell(&Audience::Others(&client), &updated);
     }
 
@@ -699,26 +588,17 @@ impl World {
     }
 
     fn say(&mut self, to: ConnectionId, said: &Said) {
-        self.effects.push(Effect::Send {
-            to,
-            message: Message::Text(said.text()),
-        });
+        self.effects.push(Effect::Send { to, message: Message::Text(said.text()) });
     }
 
     fn say_session(&mut self, now: Time, to: ConnectionId, client: &ClientId) {
         let token = |sessions: &Sessions| sessions.session(client)?.token().cloned();
         let token = token(&self.sessions).or_else(|| {
-            self.sessions.issue(client, now, &self.config);
+            self.sessions.issue(client, now);
             token(&self.sessions)
         });
         if let Some(token) = token {
-            self.say(
-                to,
-                &Said::SessionInit {
-                    token: token.reveal(),
-                    client_id: client,
-                },
-            );
+            self.say(to, &Said::SessionInit { token: token.reveal(), client_id: client });
         }
     }
 
@@ -730,10 +610,7 @@ impl World {
                 (Some(client), Audience::Others(than)) => client != *than,
             };
             if hears {
-                self.effects.push(Effect::Send {
-                    to: *id,
-                    message: Message::Text(text.clone()),
-                });
+                self.effects.push(Effect::Send { to: *id, message: Message::Text(text.clone()) });
             }
         }
     }
@@ -750,27 +627,19 @@ impl World {
             Target::Everyone => true,
             Target::Client(client) => connection.stage.client() == Some(client),
         };
-        self.connections
-            .iter()
-            .filter(|(_, c)| meant(c))
-            .map(|(id, _)| *id)
-            .collect()
+        self.connections.iter().filter(|(_, c)| meant(c)).map(|(id, _)| *id).collect()
     }
 
     fn connected(&self) -> impl Iterator<Item = &ClientId> {
-        self.sessions
-            .iter()
-            .filter(|session| session.connections > 0)
-            .map(|session| &session.id)
+        self.sessions.iter().filter(|session| session.connections > 0).map(|session| &session.id)
     }
 
     fn client_of(&self, id: ConnectionId) -> Option<ClientId> {
         self.connections.get(&id)?.stage.client().cloned()
     }
 
-    fn session_of(&self, id: ConnectionId) -> Option<&crate::sessions::Session> {
-        self.sessions
-            .session(self.connections.get(&id)?.stage.client()?)
+    fn session_of(&self, id: ConnectionId) -> Option<&Session> {
+        self.sessions.session(self.connections.get(&id)?.stage.client()?)
     }
 }
 
@@ -779,37 +648,6 @@ enum Audience<'a> {
     Others(&'a ClientId),
 }
 
-/// A bucket of frames that fills at the allowed rate and holds `BURST_SECONDS` of it.
-struct Allowance {
-    frames: u64,
-    at: Time,
-}
-
-impl Allowance {
-    fn spend(&mut self, now: Time, rate: u64) -> bool {
-        if rate == 0 {
-            return true;
-        }
-        let earned = now.0.saturating_sub(self.at.0).saturating_mul(rate) / 1_000;
-        if earned > 0 {
-            self.frames = self
-                .frames
-                .saturating_add(earned)
-                .min(rate.saturating_mul(BURST_SECONDS));
-            self.at = now;
-        }
-        match self.frames.checked_sub(1) {
-            Some(left) => {
-                self.frames = left;
-                true
-            }
-            None => false,
-        }
-    }
-}
-
-/// Only a flood that lasts is answered by a close: a queue that is flushed at once is no flood.
-const BURST_SECONDS: u64 = 10;
 const SHORTEST_PAUSE_MS: u64 = 10;
 
 fn agent_pause(config: &Config) -> u64 {
