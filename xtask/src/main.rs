@@ -42,6 +42,7 @@ fn main() -> ExitCode {
     let started = Instant::now();
     match command(&words) {
         Ok(Ending::Silent) => ExitCode::SUCCESS,
+        Ok(Ending::Failed) => ExitCode::FAILURE,
         Ok(Ending::Timed) => {
             say(format_args!("done in {:.1} s", started.elapsed().as_secs_f64()));
             ExitCode::SUCCESS
@@ -53,9 +54,12 @@ fn main() -> ExitCode {
     }
 }
 
+/// How a command ends that ran to its end.
 enum Ending {
     Silent,
     Timed,
+    /// What is wrong has been said.
+    Failed,
 }
 
 fn command(words: &[OsString]) -> Result<Ending, Stop> {
@@ -105,8 +109,7 @@ fn command(words: &[OsString]) -> Result<Ending, Stop> {
                     return Err(Stop(format!("Type `cargo xtask test {}`, one of them.", layers::GROUPS.join("|"))));
                 }
             };
-            layers::run(&Project::find()?, group)?;
-            Ok(Ending::Silent)
+            Ok(if layers::run(&Project::find()?, group)? { Ending::Silent } else { Ending::Failed })
         }
         "demo" => {
             let (port, more) = port(rest)?;

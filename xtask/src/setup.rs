@@ -313,8 +313,7 @@ fn tool(project: &Project, krate: &str, version: &str, binaries: &[&str]) -> Res
             install.arg("--locked");
         }
         let label = format!(
-            "build {krate} {version} into {}{}",
-            home.display(),
+            "build {krate} {version}, once for all checkouts{}",
             if locked { "" } else { ", without its lock file" }
         );
         let log = project.logs.join(format!("{krate}.log"));
