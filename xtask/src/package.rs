@@ -275,7 +275,7 @@ fn manifest(project: &Project, folder: &Path) -> Result<(), Stop> {
 /// The package holds together: see check.mjs for what that means.
 fn check(project: &Project, variant: Variant, folder: &Path) -> Result<(), Stop> {
     let mut node = project.command("node");
-    node.arg("xtask/src/check.mjs").arg(folder).arg(&project.root);
+    node.arg("xtask/src/check.mjs").arg(folder).arg(variant.metafile(project)).arg(&project.root);
     node.arg(if variant.self_test { "self-test" } else { "published" });
     node.arg(if variant.dev { "dev" } else { "release" });
     Step::new(

@@ -10,7 +10,7 @@ use crate::project::{Project, walk};
 const LONGEST: usize = 800;
 
 /// What each file of the core may use of the crate, by module: the wall between policy, protocols and the browser.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("error", &[]),
     ("time", &[]),
     ("wire", &["error"]),
@@ -22,16 +22,29 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("config", &["backoff", "error", "heartbeat", "outbox", "time", "wire"]),
     ("protocol/mod", &["config", "error", "outbox", "session", "time", "wire"]),
     ("protocol/*", &["config", "error", "session", "time", "wire"]),
+    ("contract", &["error", "outbox", "protocol", "session", "time", "wire"]),
     (
         "client",
-        &["backoff", "config", "error", "heartbeat", "journal", "outbox", "protocol", "session", "time", "wire"],
+        &[
+            "backoff",
+            "config",
+            "contract",
+            "error",
+            "heartbeat",
+            "journal",
+            "outbox",
+            "protocol",
+            "session",
+            "time",
+            "wire",
+        ],
     ),
     ("web/env", &["error", "time", "wire"]),
     ("web/storage", &["error", "time", "wire"]),
     ("web/socket", &["error", "outbox", "time", "wire"]),
     ("web/events", &["error", "protocol", "time", "wire"]),
-    ("web/driver", &["client", "error", "time", "wire"]),
-    ("web/mod", &["client", "config", "error", "outbox", "protocol", "session", "wire"]),
+    ("web/driver", &["client", "contract", "error", "time", "wire"]),
+    ("web/mod", &["client", "config", "contract", "error", "outbox", "protocol", "session", "wire"]),
 ];
 
 /// What each file of the driver may use of its neighbours. `events` owns the snippet's types, so all may name it.
