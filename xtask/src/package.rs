@@ -38,6 +38,11 @@ impl Variant {
     pub fn metafile(self, project: &Project) -> PathBuf {
         project.target.join("xtask").join(format!("{}-meta.json", self.name()))
     }
+
+    /// The wasm file as the compiler made it, its functions' names in it.
+    pub fn named(self, project: &Project) -> PathBuf {
+        project.target.join("xtask").join(format!("{}-named.wasm", self.name()))
+    }
 }
 
 /// Builds the package, or finds that nothing changed since it was built.
@@ -127,6 +132,8 @@ fn wasm(project: &Project, variant: Variant, compiler: Compiler, tools: &[PathBu
     let bytes = about(&file, fs::read(&file))?;
     about(&abi, fs::write(abi.join("bytes.js"), format!("export default \"{}\";\n", base64(&bytes))))?;
     about(&abi, fs::write(abi.join("bytes.d.ts"), "declare const bytes: string;\nexport default bytes;\n"))?;
+    let profile = if variant.dev { "debug" } else { "release" };
+    copy(&project.target.join("wasm32-unknown-unknown").join(profile).join("moorline.wasm"), &variant.named(project))?;
     stamp.keep()
 }
 

@@ -58,6 +58,7 @@ pub fn report(project: &Project, bless: bool) -> Result<(), Stop> {
         let (kind, rest) = name.split_once(' ').unwrap_or((name, ""));
         let note = match (kind, rest) {
             ("part", part) => format!("{part}, minified"),
+            ("crate", krate) => format!("of {krate} in the code, before wasm-opt"),
             ("section", section) => format!("the {section} section of the wasm file"),
             (_, "raw") => "the wasm file before compression".to_owned(),
             _ => "the wasm file, brotli 11".to_owned(),
@@ -94,7 +95,10 @@ fn weigh(project: &Project) -> Result<Vec<(String, u64)>, Stop> {
     let variant = Variant::default();
     let log = project.logs.join("weigh.log");
     let mut node = project.command("node");
-    node.arg("xtask/src/weigh.mjs").arg(variant.folder(project)).arg(variant.metafile(project));
+    node.arg("xtask/src/weigh.mjs")
+        .arg(variant.folder(project))
+        .arg(variant.metafile(project))
+        .arg(variant.named(project));
     run::Step::new("weigh pkg", &project.logs, &mut node)
         .log(log.clone())
         .limit(120)

@@ -1,10 +1,10 @@
 // Weighs the package for `cargo xtask sizes`: brotli 11 of each file, summed over what an entry point loads.
-// argv: the package's folder, the bundler's metafile. Prints `name<TAB>bytes` lines.
+// argv: the package's folder, the bundler's metafile, the wasm file with its names. Prints `name<TAB>bytes` lines.
 import { brotliCompressSync, constants } from "node:zlib";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
-const [folder, metafile] = process.argv.slice(2);
+const [folder, metafile, named] = process.argv.slice(2);
 const { outputs } = JSON.parse(readFileSync(metafile, "utf8"));
 const chunks = new Map(Object.entries(outputs).map(([path, output]) => [basename(path), output]));
 
@@ -57,21 +57,91 @@ for (const file of reach("index.js", ["import-statement", "dynamic-import"])) {
 }
 for (const [name, bytes] of [...parts].sort((a, b) => b[1] - a[1])) print(`part ${name}`, bytes);
 
-// What the sections of the wasm file weigh.
-const bytes = readFileSync(join(folder, wasm));
-const names = ["custom", "type", "import", "function", "table", "memory", "global", "export", "start", "element", "code", "data"];
-let at = 8;
-const number = () => {
-  let value = 0;
-  for (let shift = 0; ; shift += 7) {
-    const byte = bytes[at++];
-    value += (byte & 127) * 2 ** shift;
-    if (byte < 128) return value;
+// A reader of the wasm format, as far as sizes and names go.
+const SECTIONS = ["custom", "type", "import", "function", "table", "memory", "global", "export", "start", "element", "code", "data"];
+function* sections(bytes) {
+  const reader = { at: 8 };
+  const number = () => {
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[reader.at++];
+      value += (byte & 127) * 2 ** shift;
+      if (byte < 128) return value;
+    }
+  };
+  const text = () => {
+    const length = number();
+    reader.at += length;
+    return bytes.toString("utf8", reader.at - length, reader.at);
+  };
+  while (reader.at < bytes.length) {
+    const name = SECTIONS[bytes[reader.at++]] ?? "unknown";
+    const size = number();
+    const end = reader.at + size;
+    yield { name, size, end, reader, number, text };
+    reader.at = end;
   }
-};
-while (at < bytes.length) {
-  const id = bytes[at++];
-  const size = number();
-  if (size > 200) print(`section ${names[id] ?? id}`, size);
-  at += size;
+}
+
+for (const { name, size } of sections(readFileSync(join(folder, wasm)))) if (size > 200) print(`section ${name}`, size);
+
+// Which crate the code came from, told by the names that the compiler's own file still has. Descriptions for wasm-bindgen are
+// left out: it takes them away. The optimiser comes later, so the figures are larger than the code section, and show proportions.
+const CRATES = [
+  ["moorline", /moorline/],
+  ["dlmalloc", /dlmalloc/],
+  ["wasm_bindgen", /wasm_bindgen|__wbindgen|__wbg|externref/],
+  ["js_sys, web_sys, gloo", /js_sys|web_sys|gloo/],
+  ["core::fmt", /4core3fmt/],
+  ["alloc", /5alloc/],
+  ["std", /3std/],
+  ["core", /4core/],
+];
+if (named && existsSync(named)) {
+  const bytes = readFileSync(named);
+  const names = new Map();
+  const bodies = [];
+  let imported = 0;
+  for (const { name, end, reader, number, text } of sections(bytes)) {
+    if (name === "import") {
+      for (let left = number(); left > 0; left--) {
+        text();
+        text();
+        const kind = bytes[reader.at++];
+        const limits = () => {
+          if (number() & 1) number();
+          number();
+        };
+        if (kind === 0) {
+          number();
+          imported++;
+        } else if (kind === 1) {
+          reader.at++;
+          limits();
+        } else if (kind === 2) limits();
+        else reader.at += 2;
+      }
+    } else if (name === "code") {
+      for (let left = number(); left > 0; left--) {
+        const size = number();
+        bodies.push(size);
+        reader.at += size;
+      }
+    } else if (name === "custom" && text() === "name") {
+      while (reader.at < end) {
+        const kind = bytes[reader.at++];
+        const stop = number() + reader.at;
+        if (kind === 1) for (let left = number(); left > 0; left--) names.set(number(), text());
+        reader.at = stop;
+      }
+    }
+  }
+  const weights = new Map();
+  bodies.forEach((size, index) => {
+    const name = names.get(index + imported) ?? "";
+    if (/describe/i.test(name)) return;
+    const crate = CRATES.find(([, pattern]) => pattern.test(name))?.[0] ?? "other";
+    weights.set(crate, (weights.get(crate) ?? 0) + size);
+  });
+  for (const [crate, size] of [...weights].sort((a, b) => b[1] - a[1])) print(`crate ${crate}`, size);
 }
