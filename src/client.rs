@@ -149,11 +149,15 @@ impl Client {
                     if count > 0 && buffered < HIGH_WATER {
                         self.flush();
                     }
+                } else if self.leaving == Some(socket) {
+                    self.outbox.handed_over(count);
+                    self.buffered = buffered;
                 }
             }
             Input::Buffered { socket, buffered } => {
                 if self.is_open(socket) {
                     self.watch_buffer(now, buffered);
+                    self.flush();
                 } else if self.leaving == Some(socket) {
                     self.buffered = buffered;
                 }
@@ -175,7 +179,24 @@ impl Client {
 
     /// The next thing to do. Ends with `Output::Timeout`; call it until then after every input.
     pub fn poll_output(&mut self) -> Output {
-        self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.timers.next()))
+        while let Some(output) = self.outputs.pop_front() {
+            match output {
+                // A listener that was called since may have replaced messages, or ended the line.
+                Output::HandOver { socket, limit, .. } => {
+                    if (self.socket() == Some(socket) || self.leaving == Some(socket))
+                        && let Some((from, count)) = self.outbox.next_run()
+                    {
+                        return Output::HandOver { socket, from, count, limit };
+                    }
+                }
+                Output::Transmit { socket, ref text } if self.socket() == Some(socket) => {
+                    self.outbox.passed_by(text.len() as u32);
+                    return output;
+                }
+                _ => return output,
+            }
+        }
+        Output::Timeout(self.timers.next())
     }
 
     /// The hot path: whether a frame may go to the page at once, because no part of the core wants to see it. Counts it
@@ -659,13 +680,10 @@ impl Client {
         let State::Ready { socket } = self.state else {
             return;
         };
-        // One offer at a time: its answer offers the rest.
+        // One offer at a time: its answer offers the rest. What is in it is decided when it is taken up.
         let offered = self.outputs.iter().any(|output| matches!(output, Output::HandOver { .. }));
-        if self.buffered >= HIGH_WATER || offered {
-            return;
-        }
-        if let Some((from, count)) = self.outbox.next_run() {
-            self.outputs.push_back(Output::HandOver { socket, from, count, limit: HIGH_WATER });
+        if self.outbox.waiting() > 0 && self.buffered < HIGH_WATER && !offered {
+            self.outputs.push_back(Output::HandOver { socket, from: 0, count: 0, limit: HIGH_WATER });
         }
     }
 
@@ -683,15 +701,7 @@ impl Client {
 
     /// Whether `socket` is the current one and has opened.
     fn is_open(&self, socket: SocketId) -> bool {
-        match self.state {
-            State::Handshaking { socket: current } | State::Ready { socket: current } => current == socket,
-            State::Idle
-            | State::Restoring
-            | State::Resolving { .. }
-            | State::Opening { .. }
-            | State::Waiting
-            | State::Closed => false,
-        }
+        self.socket() == Some(socket) && !matches!(self.state, State::Opening { .. })
     }
 
     /// Lets the protocol speak, and does what it says.

@@ -87,6 +87,8 @@ pub struct Outbox {
     /// How many entries, from the first, a socket has accepted and the browser may still hold.
     taken: usize,
     taken_bytes: f64,
+    /// Control frames that the browser may hold: the id that each went before, and its bytes.
+    controls: VecDeque<(u32, u32)>,
     waiting: u32,
     waiting_bytes: f64,
     newest: Vec<(Box<str>, u32)>,
@@ -103,6 +105,7 @@ impl Outbox {
             entries: VecDeque::new(),
             taken: 0,
             taken_bytes: 0.0,
+            controls: VecDeque::new(),
             waiting: 0,
             waiting_bytes: 0.0,
             newest: Vec::new(),
@@ -188,41 +191,62 @@ impl Outbox {
         }
     }
 
+    /// A control frame of so many bytes went to the socket: the browser holds it among the messages.
+    pub fn passed_by(&mut self, bytes: u32) {
+        self.controls.push_back((self.id_at(self.taken), bytes));
+        self.taken_bytes += f64::from(bytes);
+    }
+
     /// The browser holds `buffered` bytes: what lies before them has been written out.
     pub fn drained(&mut self, now: Instant, buffered: f64) {
         let mut written = 0;
-        if buffered <= 0.0 {
-            written = self.taken;
-            self.taken_bytes = 0.0;
-        } else {
-            for entry in self.entries.range(..self.taken) {
-                let bytes = if entry.gone { 0.0 } else { f64::from(entry.bytes) };
-                if self.taken_bytes - bytes < buffered {
-                    break;
-                }
-                self.taken_bytes -= bytes;
+        loop {
+            // Half of the number space away means behind: what it went before may be gone.
+            let ahead = |control: &&(u32, u32)| self.id_at(written).wrapping_sub(control.0) <= u32::MAX / 2;
+            let next_control = self.controls.front().filter(ahead);
+            let bytes = match (next_control, self.entries.get(written).filter(|_| written < self.taken)) {
+                (Some(control), _) => f64::from(control.1),
+                (None, Some(entry)) if entry.gone => 0.0,
+                (None, Some(entry)) => f64::from(entry.bytes),
+                (None, None) => break,
+            };
+            if self.taken_bytes - bytes < buffered {
+                break;
+            }
+            self.taken_bytes -= bytes;
+            if next_control.is_some() {
+                self.controls.pop_front();
+            } else {
                 written += 1;
             }
         }
-        if written > 0 {
-            let from = self.base;
-            let mut run = from;
-            let mut id = from;
-            let mut rows = std::mem::take(&mut self.settled);
-            for entry in self.entries.drain(..written) {
-                if entry.gone {
-                    settle(&mut rows, run, id.wrapping_sub(run), Fate::Sent, false);
-                    run = id.wrapping_add(1);
-                }
-                id = id.wrapping_add(1);
-            }
-            settle(&mut rows, run, id.wrapping_sub(run), Fate::Sent, false);
-            self.settled = rows;
-            self.taken -= written;
-            self.base = id;
-            self.doubts.push_back(Doubt { from, count: written as u32, since: now });
-        }
+        self.write_out(now, written);
         self.believe_old(now);
+    }
+
+    /// Settles the first `written` entries; none of those that were settled before.
+    fn write_out(&mut self, now: Instant, written: usize) {
+        let mut rows = std::mem::take(&mut self.settled);
+        let mut run = self.base;
+        let mut id = self.base;
+        let mut end_run = |run: u32, end: u32| {
+            let count = end.wrapping_sub(run);
+            settle(&mut rows, run, count, Fate::Sent, false);
+            if count > 0 {
+                self.doubts.push_back(Doubt { from: run, count, since: now });
+            }
+        };
+        for entry in self.entries.drain(..written) {
+            if entry.gone {
+                end_run(run, id);
+                run = id.wrapping_add(1);
+            }
+            id = id.wrapping_add(1);
+        }
+        end_run(run, id);
+        self.settled = rows;
+        self.taken -= written;
+        self.base = id;
     }
 
     /// The socket is gone. What the browser still held goes back to the head of the queue; what it had written out is
@@ -238,6 +262,7 @@ impl Outbox {
         self.waiting_bytes += back;
         self.taken = 0;
         self.taken_bytes = 0.0;
+        self.controls.clear();
         while let Some(doubt) = self.doubts.pop_front() {
             if !clean {
                 settle(&mut self.settled, doubt.from, doubt.count, Fate::Unknown, false);
