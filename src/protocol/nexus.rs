@@ -7,6 +7,7 @@ use super::{Context, Inbound, Protocol, RouteRow};
 use crate::config::{Config, NexusConfig};
 use crate::error::{Cause, Fault};
 use crate::session::{MAX_TOKEN_BYTES, Snapshot};
+use crate::time::Instant;
 use crate::wire::{CloseCode, Disposition, Route, push_json_string};
 
 /// Frame types that the protocol itself understands. `session-init` is one of them and an event as well.
@@ -39,6 +40,8 @@ enum Phase {
         greeted: bool,
         /// There was a frame.
         spoken: bool,
+        /// When silence is consent.
+        consent_at: Instant,
     },
     Ready,
 }
@@ -47,8 +50,8 @@ pub struct Nexus {
     config: NexusConfig,
     routes: Vec<RouteRow>,
     session: Option<Snapshot>,
-    /// Whose session this socket asked for.
-    asked_for: Option<String>,
+    /// The session that this socket asked for.
+    asked_for: Option<Snapshot>,
     phase: Phase,
     probe: u32,
 }
@@ -80,8 +83,9 @@ impl Nexus {
     fn init(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
         let client_id = inbound.view.string("clientId");
         let token = inbound.view.string(&self.config.token_field);
-        let ours = client_id.is_some() && client_id == self.asked_for;
-        if token.as_ref().is_some_and(|token| token.len() > MAX_TOKEN_BYTES) {
+        let asked_for = self.asked_for.as_ref().and_then(|session| session.client_id.as_ref());
+        let ours = client_id.is_some() && client_id.as_ref() == asked_for;
+        if token.as_ref().is_some_and(|token| token.is_empty() || token.len() > MAX_TOKEN_BYTES) {
             cx.fault(Fault::Malformed);
         } else if let Some(token) = token {
             self.session = Some(Snapshot { token, client_id });
@@ -95,12 +99,13 @@ impl Nexus {
     }
 
     /// A frame that may have been on its way before the server read our token: the answer gets a moment.
+    /// Never a longer one than silence would have got, or a chatty server could keep it waiting beyond the deadline.
     fn wait_for_the_answer(&mut self, cx: &mut Context<'_>, greeting: bool) {
-        if let Phase::Resuming { greeted, spoken } = &mut self.phase {
+        if let Phase::Resuming { greeted, spoken, consent_at } = &mut self.phase {
             *greeted |= greeting;
             if !*spoken {
                 *spoken = true;
-                cx.set_timer(self.config.settle_ms);
+                cx.set_timer(self.config.settle_ms.min(consent_at.since(cx.now)));
             }
         }
     }
@@ -108,17 +113,29 @@ impl Nexus {
     fn control(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
         match inbound.route {
             RESUMED => {
-                if let Phase::Resuming { .. } = self.phase {
+                if let Phase::Resuming { greeted, .. } = self.phase {
+                    // A greeting that crossed our token was for nobody: the session that lives on is the one we asked for.
+                    if greeted {
+                        self.session = self.asked_for.clone();
+                        cx.persist();
+                    }
                     self.become_ready(cx, true);
                 }
             }
             REFUSED => {
-                self.session = None;
+                // A greeting that came first has brought another token, and that one is not refused.
+                if self.session == self.asked_for {
+                    self.session = None;
+                    cx.persist();
+                }
                 self.asked_for = None;
-                cx.persist();
-                if let Phase::Resuming { .. } = self.phase {
-                    self.phase = Phase::Greeting;
-                    cx.stop_timer();
+                match self.phase {
+                    Phase::Resuming { greeted: true, .. } => self.become_ready(cx, false),
+                    Phase::Resuming { greeted: false, .. } => {
+                        self.phase = Phase::Greeting;
+                        cx.stop_timer();
+                    }
+                    Phase::Greeting | Phase::Ready => {}
                 }
             }
             OFFER if inbound.view.boolean("ping") == Some(true) => cx.offer_probe(),
@@ -159,8 +176,9 @@ impl Protocol for Nexus {
             push_json_string(&mut frame, &session.token);
             frame.push('}');
             cx.send_now(frame);
-            self.asked_for = session.client_id.clone();
-            self.phase = Phase::Resuming { greeted: false, spoken: false };
+            self.asked_for = Some(session.clone());
+            let consent_at = cx.now.after(self.config.consent_ms);
+            self.phase = Phase::Resuming { greeted: false, spoken: false, consent_at };
             cx.set_timer(self.config.consent_ms);
         }
         if self.config.ready_on_open {
