@@ -59,10 +59,7 @@ impl Default for Gateway {
 impl Gateway {
     /// One without the optional announcements.
     pub fn plain() -> Self {
-        Self {
-            offers: false,
-            ..Self::default()
-        }
+        Self { offers: false, ..Self::default() }
     }
 
     pub fn knowing(mut self, token: &str, client: &str) -> Self {
@@ -152,10 +149,7 @@ impl Gateway {
         if self.snapshots {
             words.push(json!({"type": "world_state", "you": kept}));
         }
-        let now = Connection {
-            client: Some(kept),
-            token: Some(token.into()),
-        };
+        let now = Connection { client: Some(kept), token: Some(token.into()) };
         self.connections.insert(connection, now);
     }
 
@@ -167,10 +161,7 @@ impl Gateway {
             words.push(json!({"type": "world_state", "you": client}));
         }
         self.sessions.insert(token.clone(), client.clone());
-        let now = Connection {
-            client: Some(client),
-            token: Some(token),
-        };
+        let now = Connection { client: Some(client), token: Some(token) };
         self.connections.insert(connection, now);
     }
 }

@@ -41,10 +41,7 @@ const fn place(cause: Cause) -> usize {
 
 fn misuses() -> [ApiMisuse; 5] {
     [
-        ApiMisuse::Config {
-            option: "connectTimeoutMs",
-            why: "is out of range",
-        },
+        ApiMisuse::Config { option: "connectTimeoutMs", why: "is out of range" },
         ApiMisuse::CloseCode { code: 1001 },
         ApiMisuse::CloseReason,
         ApiMisuse::TooLarge,
@@ -99,10 +96,7 @@ fn the_names_of_causes_and_errors_are_those_of_the_golden_file() {
     let causes: Vec<&str> = CAUSES.iter().map(|cause| cause.name()).collect();
     let faults: Vec<&str> = Fault::ALL.iter().map(|fault| fault.code()).collect();
     let misuses: Vec<&str> = misuses().iter().map(ApiMisuse::code).collect();
-    compare(
-        "events.json",
-        &json!({"causes": causes, "faults": faults, "misuses": misuses}),
-    );
+    compare("events.json", &json!({"causes": causes, "faults": faults, "misuses": misuses}));
 }
 
 #[test]

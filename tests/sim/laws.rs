@@ -56,11 +56,7 @@ impl Protocol for Fake {
             frame_type: frame_type.into(),
             event: event.map(Into::into),
         };
-        vec![
-            row("nod", None),
-            row("token", None),
-            row("news", Some("news")),
-        ]
+        vec![row("nod", None), row("token", None), row("news", Some("news"))]
     }
 
     fn control_routes(&self) -> u32 {
@@ -112,10 +108,7 @@ impl Protocol for Fake {
     }
 
     fn save(&self) -> Option<Snapshot> {
-        self.token.clone().map(|token| Snapshot {
-            token,
-            client_id: None,
-        })
+        self.token.clone().map(|token| Snapshot { token, client_id: None })
     }
 
     fn restore(&mut self, snapshot: Option<Snapshot>) {
@@ -200,12 +193,22 @@ fn send(line: &mut Line<Quiet>, text: &str) {
 
 /// Frames that no server should send, from bytes that nobody chose.
 fn strange_frame(chance: &mut Chance, depth: u32) -> Value {
-    const KEYS: [&str; 9] = [
-        "type", "token", "clientId", "n", "ping", "retryAfterMs", "spreadMs", "__proto__", "constructor",
-    ];
+    const KEYS: [&str; 9] =
+        ["type", "token", "clientId", "n", "ping", "retryAfterMs", "spreadMs", "__proto__", "constructor"];
     const WORDS: [&str; 13] = [
-        "session-init", "session-resumed", "session-refused", "gateway-offer", "pong", "server-advice",
-        "chat", "nod", "token", "news", "ws-connected", "", "\u{0}\u{2028}\u{fffd}",
+        "session-init",
+        "session-resumed",
+        "session-refused",
+        "gateway-offer",
+        "pong",
+        "server-advice",
+        "chat",
+        "nod",
+        "token",
+        "news",
+        "ws-connected",
+        "",
+        "\u{0}\u{2028}\u{fffd}",
     ];
     let pick = |chance: &mut Chance, count: usize| chance.below(count as f64) as usize;
     match pick(chance, if depth == 0 { 6 } else { 8 }) {
@@ -251,11 +254,7 @@ fn law_1_no_frame_makes_a_protocol_panic_or_allocate_beyond_its_size() {
             let now = Instant::from_millis(turn);
             protocol.received(&mut Context { now, effects: &mut effects }, inbound);
             let allocated = ALLOCATED.with(Cell::get) - before;
-            assert!(
-                allocated <= 4 * size + 4096,
-                "{}: {allocated} bytes for a frame of {size}",
-                subject.name
-            );
+            assert!(allocated <= 4 * size + 4096, "{}: {allocated} bytes for a frame of {size}", subject.name);
             assert!(effects.len() <= 8, "{}: {effects:?}", subject.name);
         }
     }
@@ -274,15 +273,9 @@ fn law_1_no_sequence_of_inputs_makes_the_client_panic() {
                     0 => line.opened(socket),
                     1 => line.closed(socket, 1000 + chance.below(4000.0) as u16, "why", seed % 2 == 0),
                     2 => line.ring(),
-                    3 => line.obey(Input::Buffered {
-                        socket,
-                        buffered: chance.below(3e6) as f64,
-                    }),
+                    3 => line.obey(Input::Buffered { socket, buffered: chance.below(3e6) as f64 }),
                     4 => line.obey(Input::Restored(Err(Fault::StorageDenied))),
-                    5 => line.obey(Input::Resolved {
-                        ticket: chance.below(6.0) as u32,
-                        answer: Ok(Some("t".into())),
-                    }),
+                    5 => line.obey(Input::Resolved { ticket: chance.below(6.0) as u32, answer: Ok(Some("t".into())) }),
                     6 => send(&mut line, "{}"),
                     7 => line.ask(Ask::Connect).expect("always legal"),
                     _ => line.received(socket, &strange_frame(&mut chance, 2).to_string()),
@@ -304,9 +297,8 @@ fn law_3_nothing_queued_is_sent_before_ready() {
             line.received(SocketId(1), frame);
         }
         let sent = line.seen.iter().position(|(_, seen)| matches!(seen, Seen::Sent(..)));
-        let told = line.seen.iter().position(|(_, seen)| {
-            matches!(seen, Seen::Event { name, .. } if name == "ws-connected")
-        });
+        let told =
+            line.seen.iter().position(|(_, seen)| matches!(seen, Seen::Event { name, .. } if name == "ws-connected"));
         assert!(sent.is_some() && sent < told, "{}: {:?}", subject.name, line.seen);
     }
 }
@@ -324,11 +316,8 @@ fn receive(protocol: &mut dyn Protocol, text: &str) -> Vec<Effect> {
     let rows = protocol.routes();
     let row = rows.iter().position(|row| view["type"] == row.frame_type.as_str());
     let mut effects = Vec::new();
-    let inbound = Inbound {
-        route: row.map_or(Route::NONE, |row| Route(row as u32 + 1)),
-        frame: FrameId(1),
-        view: &view,
-    };
+    let inbound =
+        Inbound { route: row.map_or(Route::NONE, |row| Route(row as u32 + 1)), frame: FrameId(1), view: &view };
     let now = Instant::from_millis(0);
     protocol.received(&mut Context { now, effects: &mut effects }, inbound);
     effects
@@ -382,11 +371,7 @@ fn law_7_an_unknown_type_is_an_event_and_a_malformed_known_one_a_fault() {
             "{}: {heard:?}",
             subject.name
         );
-        assert!(
-            heard.contains(&("ws-error", json!({"code": "frame.malformed"}))),
-            "{}: {heard:?}",
-            subject.name
-        );
+        assert!(heard.contains(&("ws-error", json!({"code": "frame.malformed"}))), "{}: {heard:?}", subject.name);
         assert_eq!(line.client.counters().misbehaved, 1.0);
     }
 }
@@ -422,8 +407,5 @@ fn a_protocol_that_is_never_ready_is_replaced_at_the_deadline_whatever_it_does_w
         line.now = line.due.expect("the deadline at least");
         line.ring();
     }
-    assert!(line.seen.contains(&(
-        10_000,
-        Seen::Close(1, 4000, "handshake-timeout".into())
-    )));
+    assert!(line.seen.contains(&(10_000, Seen::Close(1, 4000, "handshake-timeout".into()))));
 }

@@ -18,11 +18,7 @@ pub enum Ask {
     Connect,
     Disconnect,
     Dispose,
-    Send {
-        text: String,
-        delivery: Delivery,
-        ttl_ms: Option<f64>,
-    },
+    Send { text: String, delivery: Delivery, ttl_ms: Option<f64> },
 }
 
 /// What surrounds the client in a page, less the page itself.
@@ -51,15 +47,8 @@ pub enum Seen {
     Sent(u32, u32, String),
     Close(u32, u16, String),
     Persist(Option<Snapshot>),
-    Settled {
-        id: u32,
-        fate: Fate,
-        by_choice: bool,
-    },
-    Event {
-        name: String,
-        detail: Value,
-    },
+    Settled { id: u32, fate: Fate, by_choice: bool },
+    Event { name: String, detail: Value },
 }
 
 pub struct Line<B> {
@@ -120,40 +109,30 @@ impl<B: Browser> Line<B> {
 
     pub fn ask(&mut self, ask: Ask) -> Result<(), ApiMisuse> {
         match ask {
-            Ask::Connect => self.feed(Input::Connect),
+            Ask::Connect => {
+                self.look_at_the_buffer();
+                self.feed(Input::Connect)
+            }
             Ask::Disconnect => self.disconnect(1000, ""),
-            Ask::Dispose => self.feed(Input::Dispose),
-            Ask::Send {
-                text,
-                delivery,
-                ttl_ms,
-            } => self.send(text, delivery, ttl_ms),
+            Ask::Dispose => {
+                self.look_at_the_buffer();
+                self.feed(Input::Dispose)
+            }
+            Ask::Send { text, delivery, ttl_ms } => self.send(text, delivery, ttl_ms),
         }
     }
 
     pub fn disconnect(&mut self, code: u16, reason: &str) -> Result<(), ApiMisuse> {
-        self.feed(Input::Disconnect {
-            code: CloseCode(code),
-            reason: reason.into(),
-        })
+        self.feed(Input::Disconnect { code: CloseCode(code), reason: reason.into() })
     }
 
-    pub fn send(
-        &mut self,
-        text: String,
-        delivery: Delivery,
-        ttl_ms: Option<f64>,
-    ) -> Result<(), ApiMisuse> {
+    pub fn send(&mut self, text: String, delivery: Delivery, ttl_ms: Option<f64>) -> Result<(), ApiMisuse> {
         let bytes = u32::try_from(text.len()).expect("a short text");
         let id = self.next_message;
         // Kept before the core decides on it, as in the page: it may be handed over at once.
         self.texts.insert(id, text);
         self.next_message += 1;
-        let sent = self.feed(Input::Send {
-            bytes,
-            delivery,
-            ttl_ms,
-        });
+        let sent = self.feed(Input::Send { bytes, delivery, ttl_ms });
         if sent.is_err() {
             self.texts.remove(&id);
             self.next_message -= 1;
@@ -162,16 +141,23 @@ impl<B: Browser> Line<B> {
     }
 
     pub fn signal(&mut self, signal: Signal) {
+        self.look_at_the_buffer();
         self.obey(Input::Signal(signal));
     }
 
     /// Rings the timer.
     pub fn ring(&mut self) {
+        self.look_at_the_buffer();
+        self.obey(Input::Timeout);
+    }
+
+    /// Before anything on which the core may give up a socket: what the browser holds is known to it only as of the last
+    /// time it was told.
+    fn look_at_the_buffer(&mut self) {
         if let Some(socket) = self.latest_socket {
             let buffered = self.browser.buffered(socket);
             self.obey(Input::Buffered { socket, buffered });
         }
-        self.obey(Input::Timeout);
     }
 
     pub fn opened(&mut self, socket: SocketId) {
@@ -180,13 +166,7 @@ impl<B: Browser> Line<B> {
 
     pub fn closed(&mut self, socket: SocketId, code: u16, reason: &str, clean: bool) {
         let buffered = self.browser.buffered(socket);
-        self.obey(Input::Closed {
-            socket,
-            code: CloseCode(code),
-            reason: reason.into(),
-            clean,
-            buffered,
-        });
+        self.obey(Input::Closed { socket, code: CloseCode(code), reason: reason.into(), clean, buffered });
     }
 
     /// A text message from the server, by the way that the page takes: parse, look up the route, ask the core.
@@ -206,12 +186,7 @@ impl<B: Browser> Line<B> {
         self.next_frame += 1;
         let key = FrameId(self.next_frame);
         self.frames.insert(key.0, frame.clone());
-        self.obey(Input::Received {
-            socket,
-            route,
-            frame: key,
-            view: &frame,
-        });
+        self.obey(Input::Received { socket, route, frame: key, view: &frame });
         if !self.client.holds_frames() {
             self.frames.clear();
         }
@@ -279,17 +254,8 @@ impl<B: Browser> Line<B> {
                 self.browser.write(self.now, socket, None, &text);
                 self.saw(Seen::Transmit(socket.0, text));
             }
-            Output::HandOver {
-                socket,
-                from,
-                count,
-                limit,
-            } => self.hand_over(socket, from, count, limit),
-            Output::Close {
-                socket,
-                code,
-                reason,
-            } => {
+            Output::HandOver { socket, from, count, limit } => self.hand_over(socket, from, count, limit),
+            Output::Close { socket, code, reason } => {
                 self.browser.close(self.now, socket);
                 self.saw(Seen::Close(socket.0, code.0, reason));
             }
@@ -301,11 +267,7 @@ impl<B: Browser> Line<B> {
                 for id in row.from..row.from + row.count {
                     assert!(id >= self.released, "message {id} settled after its release");
                     self.fates.entry(id).or_default().push(row.fate);
-                    self.saw(Seen::Settled {
-                        id,
-                        fate: row.fate,
-                        by_choice: row.by_choice,
-                    });
+                    self.saw(Seen::Settled { id, fate: row.fate, by_choice: row.by_choice });
                 }
             }
             Output::Release { before } => {
@@ -325,10 +287,7 @@ impl<B: Browser> Line<B> {
             }
             let text = self.texts.get(&id).cloned();
             let text = text.unwrap_or_else(|| panic!("message {id} was offered but never kept"));
-            assert!(
-                self.fates.get(&id).is_none_or(Vec::is_empty),
-                "message {id} was offered after it was settled"
-            );
+            assert!(self.fates.get(&id).is_none_or(Vec::is_empty), "message {id} was offered after it was settled");
             if !self.browser.write(self.now, socket, Some(id), &text) {
                 break;
             }
@@ -336,11 +295,7 @@ impl<B: Browser> Line<B> {
             self.saw(Seen::Sent(socket.0, id, text));
         }
         let buffered = self.browser.buffered(socket);
-        self.answer(Input::HandedOver {
-            socket,
-            count: taken,
-            buffered,
-        });
+        self.answer(Input::HandedOver { socket, count: taken, buffered });
     }
 
     fn tell(&mut self, event: Event) {
@@ -351,42 +306,22 @@ impl<B: Browser> Line<B> {
                 return;
             }
             Event::Unhandled { frame } => ("ws-unhandled", self.take_frame(frame)),
-            Event::Connected { attempt, recovered } => (
-                "ws-connected",
-                json!({"attempt": attempt, "recovered": recovered}),
-            ),
-            Event::Disconnected {
-                code,
-                reason,
-                clean,
-                will_reconnect,
-                cause,
-            } => (
+            Event::Connected { attempt, recovered } => {
+                ("ws-connected", json!({"attempt": attempt, "recovered": recovered}))
+            }
+            Event::Disconnected { code, reason, clean, will_reconnect, cause } => (
                 "ws-disconnected",
                 json!({"code": code.0, "reason": reason, "wasClean": clean,
                        "willReconnect": will_reconnect, "cause": cause.name()}),
             ),
-            Event::Reconnecting {
-                attempt,
-                delay_ms,
-                cause,
-            } => (
-                "ws-reconnecting",
-                json!({"attempt": attempt, "delayMs": delay_ms, "cause": cause.name()}),
-            ),
-            Event::Failed {
-                cause,
-                code,
-                attempts,
-            } => (
-                "ws-failed",
-                json!({"cause": cause.name(), "code": code.0, "attempts": attempts}),
-            ),
+            Event::Reconnecting { attempt, delay_ms, cause } => {
+                ("ws-reconnecting", json!({"attempt": attempt, "delayMs": delay_ms, "cause": cause.name()}))
+            }
+            Event::Failed { cause, code, attempts } => {
+                ("ws-failed", json!({"cause": cause.name(), "code": code.0, "attempts": attempts}))
+            }
             Event::Fault { fault, count: 0 } => ("ws-error", json!({"code": fault.code()})),
-            Event::Fault { fault, count } => (
-                "ws-error",
-                json!({"code": fault.code(), "count": count}),
-            ),
+            Event::Fault { fault, count } => ("ws-error", json!({"code": fault.code(), "count": count})),
         };
         self.hear(name.into(), detail);
     }

@@ -1,31 +1,31 @@
 //! The core under a virtual clock: one binary, no sleep, no network, no browser.
 #![cfg(not(target_arch = "wasm32"))]
 
-/// The real client inside the least of a driver.
-mod line;
-/// A simulated link, a browser's end of it, and a virtual clock for both.
-mod world;
 /// The server's end: a Nexus gateway that can be told to misbehave.
 mod gateway;
 /// What must hold after every step, whatever happens.
 mod invariants;
+/// The real client inside the least of a driver.
+mod line;
+/// A simulated link, a browser's end of it, and a virtual clock for both.
+mod world;
 
-/// Connecting, resuming, the crossing, tokens that are refused.
-mod sessions;
+/// Silence, probes, late timers, full buffers.
+mod liveness;
 /// What becomes of messages.
 mod messages;
 /// When and whether the line tries again.
 mod reconnecting;
-/// Silence, probes, late timers, full buffers.
-mod liveness;
+/// Connecting, resuming, the crossing, tokens that are refused.
+mod sessions;
 /// Two peers, many seeds, random faults.
 mod storm;
 
+/// Defaults and names that the TypeScript side repeats, as files.
+mod golden;
 /// The laws of src/protocol/mod.rs, over every protocol and a fake one.
 mod laws;
 /// Reads and checks the notation of the protocol pages.
 mod notation;
 /// Runs every transcript of the protocol pages.
 mod transcripts;
-/// Defaults and names that the TypeScript side repeats, as files.
-mod golden;

@@ -2,11 +2,11 @@
 //! other line sets the stage. docs/protocols/nexus-world.md explains it to readers. No file is read here.
 
 use crate::line::{Ask, Browser, Line, Seen};
-use moorline::{Input, Signal};
 use moorline::error::Fault;
 use moorline::outbox::{Delivery, Fate};
 use moorline::session::{Snapshot, Stored};
 use moorline::wire::SocketId;
+use moorline::{Input, Signal};
 use serde_json::Value;
 
 /// A transcript: the lines of a block with the number of each in its file.
@@ -75,12 +75,7 @@ impl Transcript {
             transcript: self,
             options: r#"{"reconnect":{"jitter":"none"}}"#.into(),
             line: None,
-            stage: Stage {
-                stored: Some(Ok(None)),
-                provider_by_hand: false,
-                takes: None,
-                holds: 0.0,
-            },
+            stage: Stage { stored: Some(Ok(None)), provider_by_hand: false, takes: None, holds: 0.0 },
             out: Vec::new(),
             shown: 0,
         };
@@ -94,9 +89,7 @@ impl Transcript {
                 run.expect(*number, expected.trim())?;
             } else {
                 run.nothing_left(*number)?;
-                run.act(text).map_err(|why| {
-                    format!("{}:{number}: {why}\n  {text}", self.file)
-                })?;
+                run.act(text).map_err(|why| format!("{}:{number}: {why}\n  {text}", self.file))?;
             }
             last = *number;
         }
@@ -108,9 +101,7 @@ impl Run<'_> {
     fn expect(&mut self, number: usize, expected: &str) -> Result<(), String> {
         let file = &self.transcript.file;
         if self.out.is_empty() {
-            return Err(format!(
-                "{file}:{number}: nothing more came out\n  page:   < {expected}"
-            ));
+            return Err(format!("{file}:{number}: nothing more came out\n  page:   < {expected}"));
         }
         if !agrees(expected, &self.out[0]) {
             let came: Vec<_> = self.out.iter().map(|line| format!("  client: < {line}\n")).collect();
@@ -169,15 +160,8 @@ impl Run<'_> {
     fn line(&mut self) -> &mut Line<Stage> {
         let stage = &mut self.stage;
         self.line.get_or_insert_with(|| {
-            let taken = std::mem::replace(
-                stage,
-                Stage {
-                    stored: None,
-                    provider_by_hand: false,
-                    takes: None,
-                    holds: 0.0,
-                },
-            );
+            let taken =
+                std::mem::replace(stage, Stage { stored: None, provider_by_hand: false, takes: None, holds: 0.0 });
             Line::new(&self.options, 1, taken)
         })
     }
@@ -207,10 +191,7 @@ impl Run<'_> {
                 ticket: line.latest_ticket(),
                 answer: Ok((!rest.is_empty()).then(|| rest.into())),
             }),
-            "unresolved" => line.feed(Input::Resolved {
-                ticket: line.latest_ticket(),
-                answer: Err(()),
-            }),
+            "unresolved" => line.feed(Input::Resolved { ticket: line.latest_ticket(), answer: Err(()) }),
             "online" => line.feed(Input::Signal(Signal::Online)),
             "offline" => line.feed(Input::Signal(Signal::Offline)),
             "visible" => line.feed(Input::Signal(Signal::Visible)),
@@ -224,10 +205,7 @@ impl Run<'_> {
                 line.received(socket(id)?, frame);
                 Ok(())
             }
-            "binary" => line.feed(Input::Garbled {
-                socket: socket(rest)?,
-                fault: Fault::Binary,
-            }),
+            "binary" => line.feed(Input::Garbled { socket: socket(rest)?, fault: Fault::Binary }),
             "closed" => {
                 let (id, rest) = split(rest);
                 let (code, rest) = split(rest);
@@ -329,9 +307,9 @@ fn agrees(expected: &str, came: &str) -> bool {
         (None, None) => true,
         (None, Some(_)) => of_the_line,
         (Some(_), None) => false,
-        (Some(Value::Object(expected)), Some(Value::Object(came))) if of_the_line => expected
-            .iter()
-            .all(|(key, value)| came.get(key).is_some_and(|came| value_agrees(value, came))),
+        (Some(Value::Object(expected)), Some(Value::Object(came))) if of_the_line => {
+            expected.iter().all(|(key, value)| came.get(key).is_some_and(|came| value_agrees(value, came)))
+        }
         (Some(expected), Some(came)) => expected == came,
     }
 }

@@ -35,10 +35,7 @@ fn blocks(file: &str, text: &str) -> Vec<Transcript> {
             (None, "```transcript") => open = Some(Vec::new()),
             (None, _) => {}
             (Some(lines), "```") => {
-                found.push(Transcript {
-                    file: file.into(),
-                    lines: std::mem::take(lines),
-                });
+                found.push(Transcript { file: file.into(), lines: std::mem::take(lines) });
                 open = None;
             }
             (Some(lines), line) => lines.push((index + 1, line.into())),
@@ -78,10 +75,7 @@ fn every_recording_is_what_the_client_does() {
         .map(|path| {
             let (file, text) = read(path);
             let lines = text.lines().enumerate();
-            Transcript {
-                file,
-                lines: lines.map(|(index, line)| (index + 1, line.into())).collect(),
-            }
+            Transcript { file, lines: lines.map(|(index, line)| (index + 1, line.into())).collect() }
         })
         .collect();
     run_all(&recordings);
@@ -117,9 +111,9 @@ fn every_frame_type_that_the_code_names_stands_in_its_page() {
         let module = stem.split('-').next().unwrap_or_default();
         let (_, code) = read(&root().join(format!("src/protocol/{module}.rs")));
         let quoted: Vec<&str> = code.split('"').skip(1).step_by(2).collect();
-        let types = quoted.iter().filter(|word| {
-            word.len() > 3 && word.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '_')
-        });
+        let types = quoted
+            .iter()
+            .filter(|word| word.len() > 3 && word.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '_'));
         let mut count = 0;
         for frame_type in types {
             count += 1;
@@ -148,7 +142,9 @@ fn a_transcript_that_is_not_what_the_client_does_is_refused_with_its_line() {
     assert!(unnamed.contains("page.md:11") && unnamed.contains("does not name"), "{unnamed}");
     let silent = refused("> connect\n< open #1\n< open #2");
     assert!(silent.contains("nothing more came out"), "{silent}");
-    let vague = refused("> connect\n< open #1\n+10000ms\n< close #1 4000 handshake-timeout\n< event ws-disconnected {\"code\":1007}");
+    let vague = refused(
+        "> connect\n< open #1\n+10000ms\n< close #1 4000 handshake-timeout\n< event ws-disconnected {\"code\":1007}",
+    );
     assert!(vague.contains("page.md:14"), "{vague}");
     let unknown = refused("> hop");
     assert!(unknown.contains("not an input"), "{unknown}");

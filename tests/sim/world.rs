@@ -55,6 +55,8 @@ struct Socket {
     live: bool,
     /// The gateway's side is gone and nobody says so.
     half_open: bool,
+    /// The gateway has begun to close: it reads on until the browser's answer, and nothing but a cut stops that.
+    ending: bool,
     buffer: VecDeque<Piece>,
     kernel: usize,
     /// When the last thing sent arrives: nothing overtakes it.
@@ -141,9 +143,7 @@ impl World {
             sequence: 0,
             chance: Chance::new(seed),
         };
-        Self {
-            line: Line::new(options, seed, net),
-        }
+        Self { line: Line::new(options, seed, net) }
     }
 
     /// One that is connected and has been for long enough.
@@ -156,11 +156,8 @@ impl World {
     }
 
     pub fn with_session(mut self, token: &str, client: &str) -> Self {
-        self.net().storage = Storage::Holds(Stored {
-            token: Some(token.into()),
-            client_id: Some(client.into()),
-            age_ms: Some(1000.0),
-        });
+        self.net().storage =
+            Storage::Holds(Stored { token: Some(token.into()), client_id: Some(client.into()), age_ms: Some(1000.0) });
         self
     }
 
@@ -217,6 +214,7 @@ impl World {
         let connections: Vec<u32> = net.open_sockets().collect();
         for socket in connections {
             let clean = code != 1006;
+            net.sockets.entry(socket).and_modify(|socket| socket.ending = true);
             let arrival = net.arrival(now, socket, false);
             net.plan_at(arrival, Happening::Ended(socket, code, clean));
         }
@@ -226,8 +224,8 @@ impl World {
     pub fn cut(&mut self) {
         let now = self.now();
         let net = self.net();
-        let connections: Vec<u32> = net.open_sockets().collect();
-        for socket in connections {
+        let all: Vec<u32> = net.sockets.keys().copied().filter(|id| net.stage(*id) == Stage::Open).collect();
+        for socket in all {
             net.forget_arrivals(socket);
             net.gateway.gone(socket);
             net.plan_at(now, Happening::Ended(socket, 1006, false));
@@ -237,7 +235,7 @@ impl World {
     /// The gateway's side of every connection is gone; the browser does not know.
     pub fn lose_the_other_end(&mut self) {
         let net = self.net();
-        for (id, socket) in &mut net.sockets {
+        for (id, socket) in net.sockets.iter_mut().filter(|(_, socket)| socket.stage == Stage::Open && !socket.ending) {
             socket.half_open = true;
             net.gateway.gone(*id);
         }
@@ -288,10 +286,7 @@ impl World {
                 let before = self.line.due;
                 self.line.ring();
                 // A timer that is set again for the moment at which it rang would ring for ever.
-                assert!(
-                    self.line.due != before || same_time < 20,
-                    "the timer makes no progress"
-                );
+                assert!(self.line.due != before || same_time < 20, "the timer makes no progress");
             } else {
                 self.happen();
             }
@@ -361,10 +356,7 @@ impl World {
             }
             Happening::Provided(ticket) => {
                 let fails = self.net().plan.provider == Provider::Fails;
-                self.line.obey(moorline::Input::Resolved {
-                    ticket,
-                    answer: if fails { Err(()) } else { Ok(None) },
-                });
+                self.line.obey(moorline::Input::Resolved { ticket, answer: if fails { Err(()) } else { Ok(None) } });
             }
         }
     }
@@ -399,8 +391,7 @@ impl World {
     /// The last event of that name.
     pub fn hears(&self, name: &str) -> &Value {
         let last = self.line.events().filter(|event| event.1 == name).last();
-        last.unwrap_or_else(|| panic!("no {name} among {:?}", self.heard()))
-            .2
+        last.unwrap_or_else(|| panic!("no {name} among {:?}", self.heard())).2
     }
 
     pub fn count(&self, name: &str) -> usize {
@@ -410,23 +401,24 @@ impl World {
     /// When each socket was opened.
     pub fn dials(&self) -> Vec<u64> {
         let opens = self.line.seen.iter();
-        opens
-            .filter(|(_, seen)| matches!(seen, Seen::Open(_)))
-            .map(|(at, _)| *at)
-            .collect()
+        opens.filter(|(_, seen)| matches!(seen, Seen::Open(_))).map(|(at, _)| *at).collect()
     }
 
     pub fn fate(&self, id: u32) -> Option<Fate> {
         self.line.fates.get(&id)?.last().copied()
     }
 
+    /// All that was seen, for people.
+    pub fn recording(&self) -> String {
+        let seen = self.line.seen.iter();
+        seen.map(|(at, seen)| format!("{at:>7} {seen:?}\n")).collect()
+    }
+
     /// The chat texts that the gateway has got, in order.
     pub fn arrived(&self) -> Vec<String> {
         let texts = self.line.browser.gateway.texts_received();
         let frames = texts.iter().map(|text| serde_json::from_str(text));
-        frames
-            .map(|frame: Result<Value, _>| frame.expect("JSON")["text"].as_str().unwrap_or("").into())
-            .collect()
+        frames.map(|frame: Result<Value, _>| frame.expect("JSON")["text"].as_str().unwrap_or("").into()).collect()
     }
 
     /// Every text that left by a socket, in order, with its socket.
@@ -451,10 +443,7 @@ impl Net {
     }
 
     fn open_sockets(&self) -> impl Iterator<Item = u32> {
-        self.sockets
-            .iter()
-            .filter(|(_, socket)| socket.stage == Stage::Open && !socket.half_open)
-            .map(|(id, _)| *id)
+        self.sockets.iter().filter(|(_, socket)| socket.stage == Stage::Open && !socket.half_open).map(|(id, _)| *id)
     }
 
     fn stage(&self, id: u32) -> Stage {
@@ -483,11 +472,7 @@ impl Net {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return now + latency;
         };
-        let last = if upward {
-            &mut socket.upward
-        } else {
-            &mut socket.downward
-        };
+        let last = if upward { &mut socket.upward } else { &mut socket.downward };
         *last = (now + latency).max(*last);
         *last
     }
@@ -531,10 +516,7 @@ impl Net {
             let whole = piece.left == 0;
             let text = whole.then(|| socket.buffer.pop_front()).flatten();
             let arrival = self.arrival(now, id, true);
-            self.plan_at(
-                arrival,
-                Happening::Upward(id, bytes, text.map(|piece| piece.text)),
-            );
+            self.plan_at(arrival, Happening::Upward(id, bytes, text.map(|piece| piece.text)));
         }
         if self.stage(id) == Stage::Closing {
             let arrival = self.arrival(now, id, true);
@@ -599,6 +581,7 @@ impl Browser for Net {
             stage: Stage::Dialling,
             live: true,
             half_open: false,
+            ending: false,
             buffer: VecDeque::new(),
             kernel: 0,
             upward: 0,
@@ -622,11 +605,7 @@ impl Browser for Net {
         if socket.stage != Stage::Open {
             return false;
         }
-        socket.buffer.push_back(Piece {
-            id: message,
-            text: text.into(),
-            left: text.len(),
-        });
+        socket.buffer.push_back(Piece { id: message, text: text.into(), left: text.len() });
         self.written.extend(message);
         self.plan_at(now, Happening::Pump(id.0));
         true
