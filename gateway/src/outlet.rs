@@ -43,8 +43,8 @@ pub enum End {
 }
 
 /// The bounds of one client's queue; a single larger message passes when nothing else waits.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
-const MAX_MESSAGES: usize = 32_768;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+const MAX_MESSAGES: usize = 131_072;
 
 impl Outlet {
     /// False when the queue is full and the message was not taken. After an end everything is taken and dropped.
