@@ -343,6 +343,7 @@ impl Client {
 
     fn attempt(&mut self, now: Instant) {
         self.timers.stop(Timer::Retry);
+        self.advice = None;
         self.tickets = self.tickets.wrapping_add(1);
         self.state = State::Resolving { ticket: self.tickets };
         self.timers.set(Timer::Attempt, now.after(self.config.connect_timeout_ms));
@@ -414,7 +415,6 @@ impl Client {
         self.counters.connections = self.counters.connections.wrapping_add(1);
         self.timers.stop(Timer::Attempt);
         self.timers.set(Timer::Stable, now.after(self.config.stable_ms));
-        self.advice = None;
         self.journal.note(now, Fact::Ready { recovered });
         if self.heartbeat.can_probe() {
             self.probe(now);
@@ -481,7 +481,7 @@ impl Client {
             return;
         }
         self.failures = self.failures.saturating_add(1);
-        let advice = self.advice.take();
+        let advice = self.advice;
         let delay_ms = match (advice, disposition) {
             (Some((after, spread)), _) => (after as u64).saturating_add(self.chance.below(spread)),
             (None, Disposition::RetryLater(_)) => LATER_LEAST_MS + self.chance.below(LATER_SPREAD_MS),
