@@ -14,7 +14,10 @@ use crate::protocol::{Context, Effect, Event, Inbound, Protocol, RouteRow};
 use crate::session::{Restored, Snapshot, Stored};
 use crate::time::{Instant, Timer, TimerTable};
 use crate::wire::{CloseCode, Disposition, Route, SocketId};
-use std::collections::VecDeque;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 enum State {
     Idle,
@@ -264,9 +267,9 @@ impl Client {
         !self.held.is_empty() || !self.outputs.is_empty()
     }
 
-    /// The causal log, oldest first.
-    pub fn explain(&self) -> Vec<String> {
-        self.journal.lines().collect()
+    /// The causal log, a line for each fact, oldest first.
+    pub fn explain(&self) -> String {
+        self.journal.text()
     }
 
     /// Changes how often and how fast to try again, from the next failure on.
@@ -706,7 +709,7 @@ impl Client {
 
     /// Lets the protocol speak, and does what it says.
     fn ask<T>(&mut self, now: Instant, speak: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> T) -> T {
-        let mut effects = std::mem::take(&mut self.effects);
+        let mut effects = core::mem::take(&mut self.effects);
         let mut cx = Context { now, effects: &mut effects };
         let answer = speak(&mut *self.protocol, &mut cx);
         for effect in effects.drain(..) {
@@ -772,7 +775,7 @@ impl Client {
     }
 
     fn release_held(&mut self) {
-        for event in std::mem::take(&mut self.held) {
+        for event in core::mem::take(&mut self.held) {
             self.tell(event);
         }
     }

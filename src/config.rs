@@ -8,6 +8,8 @@ use crate::error::ApiMisuse;
 use crate::heartbeat::Policy;
 use crate::outbox::{Limits, Overflow};
 use crate::wire::{CloseCode, View};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// One numeric option: its name, what it may be, and what it is where the page says nothing (NaN: no value).
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +28,7 @@ const DAY_MS: f64 = 86_400_000.0;
 const INF: f64 = f64::INFINITY;
 
 /// Waits are in milliseconds, sizes in bytes of UTF-8.
-pub const NUMBERS: [Number; 13] = [
+pub const NUMBERS: [Number; 12] = [
     // Full jitter makes the first wait half of it on average; a smaller base lets a crowd that lost its server
     // together arrive in one wave.
     number("reconnect.baseDelayMs", 1.0, DAY_MS, 4000.0),
@@ -42,7 +44,6 @@ pub const NUMBERS: [Number; 13] = [
     number("queue.maxMessages", 0.0, 16_777_216.0, 1000.0),
     number("queue.maxBytes", 0.0, 1_073_741_824.0, 1_048_576.0),
     number("session.maxAgeMs", 0.0, INF, INF),
-    number("maxFrameBytes", 1.0, 1_073_741_824.0, 16_777_216.0),
     number("nexus.settleMs", 0.0, DAY_MS, 300.0),
 ];
 
@@ -50,8 +51,6 @@ pub const NUMBERS: [Number; 13] = [
 /// them as well, and costs more bytes in the wasm than all the rest of the core.
 pub struct Options<'a> {
     pub values: &'a dyn View,
-    /// Frame type and event name; an empty event name takes a route away.
-    pub routes: Vec<(String, String)>,
     /// Close code and whether to retry.
     pub close_policy: Vec<(CloseCode, bool)>,
 }
@@ -66,8 +65,6 @@ pub struct Config {
     pub heartbeat: Policy,
     pub limits: Limits,
     pub max_age_ms: f64,
-    pub max_frame_bytes: f64,
-    pub routes: Vec<(String, String)>,
     pub close_policy: Vec<(CloseCode, bool)>,
     pub nexus: NexusConfig,
 }
@@ -89,85 +86,59 @@ const CONSENT_MS: u64 = 1500;
 
 impl Config {
     pub fn parse(options: Options<'_>) -> Result<Self, ApiMisuse> {
-        for (_, event) in &options.routes {
-            if event.starts_with("ws-") {
-                return Err(misuse("routes", "may not lead to a ws- event: those are the line's own"));
+        let values = options.values;
+        let mut numbers = NUMBERS.map(|row| row.default);
+        for (number, row) in numbers.iter_mut().zip(&NUMBERS) {
+            if let Some(given) = values.number(row.option) {
+                if !(given >= row.least && given <= row.most) {
+                    return Err(misuse(row.option, "is out of range"));
+                }
+                *number = given;
             }
         }
-        let values = options.values;
-        let connect_timeout_ms = millis(values, "connectTimeoutMs")?;
+        let [base_ms, max_ms, factor, max_attempts, stable_ms, connect_timeout_ms, idle_ms, rest @ ..] = numbers;
+        let [probe_timeout_ms, max_messages, max_bytes, max_age_ms, settle_ms] = rest;
+        let overflow = [Overflow::Reject, Overflow::DropOldest, Overflow::DropNewest];
         let named = |path, default: &str| values.string(path).unwrap_or_else(|| default.into());
         Ok(Self {
-            backoff: Backoff {
-                base_ms: valid(values, "reconnect.baseDelayMs")?,
-                max_ms: valid(values, "reconnect.maxDelayMs")?,
-                factor: valid(values, "reconnect.factor")?,
-                jitter: one_of(values, "reconnect.jitter", &[("full", true), ("none", false)])?,
-            },
-            max_attempts: valid(values, "reconnect.maxAttempts")?,
-            stable_ms: millis(values, "reconnect.stableMs")?,
-            connect_timeout_ms,
+            backoff: Backoff { base_ms, max_ms, factor, jitter: word(values, "reconnect.jitter", JITTER)? == 0 },
+            max_attempts,
+            stable_ms: stable_ms as u64,
+            connect_timeout_ms: connect_timeout_ms as u64,
             heartbeat: Policy {
-                idle_ms: match values.number("heartbeat.idleMs") {
-                    Some(_) => Some(millis(values, "heartbeat.idleMs")?),
-                    None => None,
-                },
-                probe_timeout_ms: millis(values, "heartbeat.probeTimeoutMs")?,
+                idle_ms: (!idle_ms.is_nan()).then_some(idle_ms as u64),
+                probe_timeout_ms: probe_timeout_ms as u64,
             },
-            limits: Limits {
-                max_messages: valid(values, "queue.maxMessages")?,
-                max_bytes: valid(values, "queue.maxBytes")?,
-                overflow: one_of(
-                    values,
-                    "queue.overflow",
-                    &[
-                        ("reject", Overflow::Reject),
-                        ("drop-oldest", Overflow::DropOldest),
-                        ("drop-newest", Overflow::DropNewest),
-                    ],
-                )?,
-            },
-            max_age_ms: valid(values, "session.maxAgeMs")?,
-            max_frame_bytes: valid(values, "maxFrameBytes")?,
-            routes: options.routes,
+            limits: Limits { max_messages, max_bytes, overflow: overflow[word(values, "queue.overflow", OVERFLOW)?] },
+            max_age_ms,
             close_policy: options.close_policy,
             nexus: NexusConfig {
                 init_type: named("nexus.initType", "session-init"),
                 resume_type: named("nexus.resumeType", "session-resume"),
                 token_field: named("nexus.tokenField", "token"),
-                ready_on_open: one_of(values, "nexus.readyOn", &[("frame", false), ("open", true)])?,
-                settle_ms: millis(values, "nexus.settleMs")?,
-                consent_ms: CONSENT_MS.min(connect_timeout_ms / 2),
+                ready_on_open: word(values, "nexus.readyOn", READY_ON)? == 1,
+                settle_ms: settle_ms as u64,
+                consent_ms: CONSENT_MS.min(connect_timeout_ms as u64 / 2),
             },
         })
     }
 }
 
+/// What a word option may be; the first is its default.
+const JITTER: [&str; 2] = ["full", "none"];
+const OVERFLOW: [&str; 3] = ["reject", "drop-oldest", "drop-newest"];
+const READY_ON: [&str; 2] = ["frame", "open"];
+
 fn misuse(option: &'static str, why: &'static str) -> ApiMisuse {
     ApiMisuse::Config { option, why }
 }
 
-/// The given value if it is within its limits, its default if there is none.
-fn valid(values: &dyn View, option: &'static str) -> Result<f64, ApiMisuse> {
-    let row = NUMBERS.iter().find(|row| row.option == option);
-    match (values.number(option), row) {
-        (None, Some(row)) => Ok(row.default),
-        (Some(value), Some(row)) if value >= row.least && value <= row.most => Ok(value),
-        _ => Err(misuse(option, "is out of range")),
-    }
-}
-
-fn millis(values: &dyn View, option: &'static str) -> Result<u64, ApiMisuse> {
-    Ok(valid(values, option)? as u64)
-}
-
-/// What the given word stands for; the first row's where there is none.
-fn one_of<T: Copy>(values: &dyn View, option: &'static str, rows: &[(&str, T)]) -> Result<T, ApiMisuse> {
-    let given = values.string(option);
-    rows.iter()
-        .find(|(word, _)| given.as_deref().is_none_or(|given| given == *word))
-        .map(|row| row.1)
-        .ok_or_else(|| misuse(option, "is not one of its words"))
+/// Which of its words is given; the first where none is.
+fn word<const N: usize>(values: &dyn View, option: &'static str, words: [&str; N]) -> Result<usize, ApiMisuse> {
+    let Some(given) = values.string(option) else {
+        return Ok(0);
+    };
+    words.iter().position(|word| *word == given).ok_or_else(|| misuse(option, "is not one of its words"))
 }
 
 #[cfg(test)]
@@ -176,7 +147,7 @@ mod tests {
     use serde_json::json;
 
     fn parse(values: serde_json::Value) -> Result<Config, ApiMisuse> {
-        Config::parse(Options { values: &values, routes: Vec::new(), close_policy: Vec::new() })
+        Config::parse(Options { values: &values, close_policy: Vec::new() })
     }
 
     #[test]
@@ -211,12 +182,5 @@ mod tests {
             assert_eq!(parse(json!({ option: "some" })).unwrap_err(), misuse(option, "is not one of its words"));
         }
         assert!(!parse(json!({ "reconnect.jitter": "none" })).unwrap().backoff.jitter);
-    }
-
-    #[test]
-    fn a_route_cannot_lead_to_an_event_of_the_lines_own() {
-        let routes = vec![("x".into(), "ws-connected".into())];
-        let options = Options { values: &json!({}), routes, close_policy: Vec::new() };
-        assert_eq!(Config::parse(options).unwrap_err().code(), "config.invalid");
     }
 }

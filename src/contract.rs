@@ -6,6 +6,7 @@ use crate::protocol::Event;
 use crate::session::{Snapshot, Stored};
 use crate::time::Instant;
 use crate::wire::{CloseCode, FrameId, Route, SocketId, View};
+use alloc::string::String;
 
 /// Everything that can happen. Any input is legal at any time.
 pub enum Input<'a> {

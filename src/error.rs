@@ -76,19 +76,6 @@ impl ApiMisuse {
             Self::QueueFull => "send.queue-full",
         }
     }
-
-    /// What the caller reads, with the value's name.
-    pub fn message(&self) -> String {
-        match self {
-            Self::Config { option, why } => [option, " ", why].concat(),
-            Self::CloseCode { code } => {
-                ["a page may close with 1000 or 3000 to 4999, not ", &code.to_string()].concat()
-            }
-            Self::CloseReason => "a close reason has at most 123 bytes of UTF-8".into(),
-            Self::TooLarge => "the message alone is above queue.maxBytes".into(),
-            Self::QueueFull => "the queue is full (queue.maxMessages, queue.maxBytes)".into(),
-        }
-    }
 }
 
 /// What is told by `ws-error`: the line goes on, but somebody should know.
@@ -153,28 +140,6 @@ impl Fault {
     /// Whether the server is at fault.
     pub const fn is_the_peers(self) -> bool {
         matches!(self, Self::Binary | Self::FrameTooLarge | Self::NotJson | Self::Malformed)
-    }
-
-    /// Whether trying the same again may go better.
-    pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::UrlProvider | Self::Expired | Self::Evicted | Self::Rejected)
-    }
-
-    /// One sentence, for people.
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::Binary => "the server sent a binary message; this protocol has text only",
-            Self::FrameTooLarge => "the server sent a message above maxFrameBytes",
-            Self::NotJson => "the server sent text that is not JSON",
-            Self::Malformed => "the server sent a known type without what it needs",
-            Self::StorageDenied => "the storage refused; the session lives on in memory",
-            Self::StorageCorrupt => "what is stored under the session's key is not a session",
-            Self::UrlProvider => "the url provider failed",
-            Self::Expired => "messages waited longer than their ttlMs",
-            Self::Evicted => "messages gave way to newer ones (queue.overflow)",
-            Self::Rejected => "messages found no room (queue.overflow)",
-            Self::Unknown => "messages were handed to a socket that died; they may have arrived or not",
-        }
     }
 }
 

@@ -4,7 +4,9 @@
 
 use crate::error::Cause;
 use crate::time::Instant;
-use std::collections::VecDeque;
+use crate::wire::push_number;
+use alloc::collections::VecDeque;
+use alloc::string::String;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fact {
@@ -40,35 +42,66 @@ impl Journal {
     }
 
     /// A line for each fact, oldest first.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.facts.iter().map(|(at, fact)| [&at.to_string(), " ", &fact.sentence()].concat())
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (at, fact) in &self.facts {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            push_number(&mut text, at.as_millis());
+            text.push_str(" ms: ");
+            fact.push_to(&mut text);
+        }
+        text
     }
 }
 
 impl Fact {
-    fn sentence(self) -> String {
-        match self {
-            Self::ConnectAsked => "the page asked to connect".into(),
-            Self::DisconnectAsked => "the page asked to disconnect".into(),
-            Self::Dialling { attempt: 0 } => "dialling".into(),
-            Self::Dialling { attempt } => format!("dialling, attempt {attempt}"),
-            Self::Opened => "the socket is open; waiting for the gateway's first word".into(),
-            Self::Ready { recovered: true } => "ready, session resumed".into(),
-            Self::Ready { recovered: false } => "ready".into(),
-            Self::Ended { code, cause } => {
-                format!("the socket ended with {code}: {}", cause.name())
+    // Written out by hand: the formatting machinery weighs more in the wasm than the state machine.
+    fn push_to(self, text: &mut String) {
+        let words = match self {
+            Self::ConnectAsked => "the page asked to connect",
+            Self::DisconnectAsked => "the page asked to disconnect",
+            Self::Dialling { attempt } => {
+                text.push_str("dialling, after failures: ");
+                push_number(text, u64::from(attempt));
+                ""
             }
-            Self::UrlProviderFailed => "the url provider failed".into(),
-            Self::Waiting { attempt, delay_ms, advised } => format!(
-                "waiting {delay_ms} ms before attempt {attempt}, by {}",
-                if advised { "the gateway's advice" } else { "backoff" }
-            ),
-            Self::Hurried { signal } => format!("trying sooner: {signal}"),
-            Self::PutAway => "the browser puts the page away".into(),
-            Self::Probing => "asking for a sign of life".into(),
-            Self::Stable => "stable: earlier failures are forgiven".into(),
-            Self::GaveUp { attempts } => format!("gave up after {attempts} failures in a row"),
-            Self::Unsent { count } => format!("{count} messages wait in the queue"),
-        }
+            Self::Opened => "the socket is open; waiting for the gateway's first word",
+            Self::Ready { recovered: true } => "ready, session resumed",
+            Self::Ready { recovered: false } => "ready",
+            Self::Ended { code, cause } => {
+                text.push_str("the socket ended with ");
+                push_number(text, u64::from(code));
+                text.push_str(": ");
+                cause.name()
+            }
+            Self::UrlProviderFailed => "the url provider failed",
+            Self::Waiting { attempt, delay_ms, advised } => {
+                text.push_str("waiting before attempt ");
+                push_number(text, u64::from(attempt));
+                text.push_str(" for ");
+                push_number(text, delay_ms);
+                if advised { " ms, as the gateway advised" } else { " ms" }
+            }
+            Self::Hurried { signal } => {
+                text.push_str("trying sooner: ");
+                signal
+            }
+            Self::PutAway => "the browser puts the page away",
+            Self::Probing => "asking for a sign of life",
+            Self::Stable => "stable: earlier failures are forgiven",
+            Self::GaveUp { attempts } => {
+                text.push_str("gave up; failures in a row: ");
+                push_number(text, u64::from(attempts));
+                ""
+            }
+            Self::Unsent { count } => {
+                text.push_str("waiting in the queue: ");
+                push_number(text, u64::from(count));
+                ""
+            }
+        };
+        text.push_str(words);
     }
 }

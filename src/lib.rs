@@ -3,6 +3,10 @@
 //! Everything here is pure and runs anywhere, except `web`, the only place that knows a browser. `Client` takes `Input`s
 //! with the time and answers with `Output`s; a driver performs them. See ARCHITECTURE.md.
 
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+extern crate alloc;
+
 pub mod backoff;
 pub mod client;
 pub mod config;

@@ -6,7 +6,9 @@
 
 use crate::error::{ApiMisuse, Fault};
 use crate::time::Instant;
-use std::collections::VecDeque;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 /// What to do with a message that finds the queue full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +228,7 @@ impl Outbox {
 
     /// Settles the first `written` entries; none of those that were settled before.
     fn write_out(&mut self, now: Instant, written: usize) {
-        let mut rows = std::mem::take(&mut self.settled);
+        let mut rows = core::mem::take(&mut self.settled);
         let mut run = self.base;
         let mut id = self.base;
         let mut end_run = |run: u32, end: u32| {
@@ -328,7 +330,7 @@ impl Outbox {
 
     /// What was settled since the last call, in the order in which it happened.
     pub fn take_settled(&mut self) -> Vec<Settled> {
-        std::mem::take(&mut self.settled)
+        core::mem::take(&mut self.settled)
     }
 
     /// Ids before this one are settled for good.

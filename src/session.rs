@@ -2,6 +2,8 @@
 //!
 //! Where it is kept is the driver's business, what it is good for the protocol's.
 
+use alloc::string::String;
+
 /// What is saved and resumed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {

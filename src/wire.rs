@@ -3,6 +3,7 @@
 //! No payload lives here: a frame stays the browser's object, and is asked through `View`.
 
 use crate::error::Cause;
+use alloc::string::String;
 
 /// Generation number of one browser socket. Events of any other than the current one change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +112,14 @@ pub fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// Writes `number` in decimal. `core::fmt` would do the same for ten times the bytes.
+pub fn push_number(out: &mut String, number: u64) {
+    if number > 9 {
+        push_number(out, number / 10);
+    }
+    out.push(char::from(b'0' + (number % 10) as u8));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +149,15 @@ mod tests {
         }
         for code in [0, 999, 1001, 1005, 1006, 2999, 5000, u16::MAX] {
             assert!(!CloseCode(code).is_sendable(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_written_in_decimal() {
+        for number in [0, 7, 10, 4000, u64::MAX] {
+            let mut out = String::new();
+            push_number(&mut out, number);
+            assert_eq!(out, number.to_string());
         }
     }
 

@@ -21,6 +21,9 @@ use crate::error::{Cause, Fault};
 use crate::session::Snapshot;
 use crate::time::Instant;
 use crate::wire::{CloseCode, Disposition, FrameId, Route, View};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// What the application hears.
 #[derive(Clone, Debug, PartialEq)]

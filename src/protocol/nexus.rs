@@ -8,7 +8,10 @@ use crate::config::{Config, NexusConfig};
 use crate::error::{Cause, Fault};
 use crate::session::{MAX_TOKEN_BYTES, Snapshot};
 use crate::time::Instant;
-use crate::wire::{CloseCode, Disposition, Route, push_json_string};
+use crate::wire::{CloseCode, Disposition, Route, push_json_string, push_number};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// Frame types that the protocol itself understands. `session-init` is one of them and an event as well.
 const INIT: Route = Route(1);
@@ -65,7 +68,7 @@ impl Nexus {
             ..config.nexus
         };
         Self {
-            routes: route_table(&nexus.init_type, &config.routes),
+            routes: route_table(&nexus.init_type),
             config: nexus,
             session: None,
             asked_for: None,
@@ -214,7 +217,10 @@ impl Protocol for Nexus {
 
     fn probe(&mut self, cx: &mut Context<'_>) {
         self.probe = self.probe.wrapping_add(1);
-        cx.send_now(["{\"type\":\"ping\",\"n\":", &self.probe.to_string(), "}"].concat());
+        let mut frame = String::from("{\"type\":\"ping\",\"n\":");
+        push_number(&mut frame, u64::from(self.probe));
+        frame.push('}');
+        cx.send_now(frame);
     }
 
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition> {
@@ -236,8 +242,8 @@ impl Protocol for Nexus {
     }
 }
 
-/// Control types, then the default events with the page's own routes over them.
-fn route_table(init_type: &str, own: &[(String, String)]) -> Vec<RouteRow> {
+/// Control types, then the events.
+fn route_table(init_type: &str) -> Vec<RouteRow> {
     let row = |frame_type: &str, event: &str| RouteRow {
         frame_type: frame_type.into(),
         event: (!event.is_empty()).then(|| event.into()),
@@ -245,12 +251,5 @@ fn route_table(init_type: &str, own: &[(String, String)]) -> Vec<RouteRow> {
     let mut rows = vec![row(init_type, "session-init")];
     rows.extend(CONTROL.iter().map(|frame_type| row(frame_type, "")));
     rows.extend(EVENTS.iter().map(|(frame_type, event)| row(frame_type, event)));
-    for (frame_type, event) in own {
-        let new = row(frame_type, event);
-        match rows.iter_mut().find(|row| row.frame_type == *frame_type) {
-            Some(known) => *known = new,
-            None => rows.push(new),
-        }
-    }
     rows
 }

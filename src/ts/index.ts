@@ -3,6 +3,7 @@ import { Line } from "./line.js";
 import { load } from "./load.js";
 
 export class Moorline extends Line {
+  /** @internal */
   protected override load() {
     return load();
   }

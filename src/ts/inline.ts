@@ -4,6 +4,7 @@ import { type Abi, Line } from "./line.js";
 let loading: Promise<Abi> | undefined;
 
 export class Moorline extends Line {
+  /** @internal */
   protected override load() {
     return (loading ??= import("./bytes.js").then(({ instantiate }) => instantiate()));
   }

@@ -1,32 +1,15 @@
 /** The public class without its loader: what a page calls, handed on to Rust in the order in which it was called. */
-import type { Handle } from "#abi/moorline.js";
+import type { Given, Page } from "../web/page.js";
 import { MoorlineError } from "./error.js";
 import { check } from "./options.js";
 import { Receipt } from "./receipt.js";
 import type { LineEventMap, Options, SendOptions, Session, State, Stats, Url } from "./types.js";
 
-/** What a loader brings. */
-export type Abi = { Handle: typeof Handle };
-
-interface Events {
-  dead: MoorlineError | undefined;
-  heard: Set<string>;
-  on(type: string, listener: (detail: never) => void): () => void;
-  dispatch(type: string, detail: unknown): void;
-}
-interface Store {
-  session: Session | null;
-  load(): Session | null | Promise<Session | null>;
-}
-interface Hot {
-  waiting(): unknown[];
-}
-interface Port {
-  handle: Handle;
-  events: Events;
-  store: Store;
-  hot: Hot;
-}
+/**
+ * What a loader brings: it opens the page's half of the driver, and through it Rust's.
+ * @internal
+ */
+export type Abi = { open(given: Given): Page };
 
 const STATES: State[] = ["idle", "connecting", "connected", "reconnecting", "closed"];
 /** The fate of what was not taken, as Rust numbers it. */
@@ -36,14 +19,17 @@ const DELIVERY = ["queue", "drop", "latest"];
 export abstract class Line extends EventTarget {
   readonly #url: Url;
   readonly #options: Options;
-  #port: Port | undefined;
-  #early: { act: (port: Port) => void; refuse?: ((error: MoorlineError) => void) | undefined }[] = [];
+  #page: Page | undefined;
+  #early: { act: (page: Page) => void; refuse?: ((error: MoorlineError) => void) | undefined }[] = [];
   #queued = 0;
   #failure: MoorlineError | undefined;
   #loading = false;
   readonly #heard = new Set<string>();
 
-  /** Brings wasm. Each entry of the package has its own way. */
+  /**
+   * Brings wasm. Each entry of the package has its own way.
+   * @internal
+   */
   protected abstract load(): Abi | Promise<Abi>;
 
   /**
@@ -59,7 +45,7 @@ export abstract class Line extends EventTarget {
 
   /** Dials, and keeps the line up from then on. Does nothing while it is up or being put up; while waiting, it tries at once. */
   connect(): void {
-    this.#call((port) => port.handle.connect());
+    this.#call((page) => page.handle.connect());
   }
 
   /**
@@ -72,7 +58,7 @@ export abstract class Line extends EventTarget {
       throw new MoorlineError("close.code", `a page may close with 1000 or 3000 to 4999, not ${code}`);
     if (new TextEncoder().encode(reason).length > 123)
       throw new MoorlineError("close.reason", "a close reason has at most 123 bytes of UTF-8");
-    this.#call((port) => port.handle.disconnect(code, reason));
+    this.#call((page) => page.handle.disconnect(code, reason));
   }
 
   /**
@@ -90,20 +76,21 @@ export abstract class Line extends EventTarget {
     const bytes = byteLength(text);
     if (bytes > maxBytes) throw new MoorlineError("send.too-large", `${bytes} bytes are above queue.maxBytes (${maxBytes})`);
     const receipt = new Receipt();
-    const hand = (port: Port) => port.handle.send(text, receipt, bytes, delivery, key, ttlMs === Infinity ? undefined : ttlMs);
-    if (this.#port || this.#down) {
+    const hand = (page: Page) => {
+      if (page.socket.send(text, receipt, bytes, delivery, key, ttlMs)) throw full();
+    };
+    if (this.#page || this.#down) {
       this.#call(hand);
       return receipt;
     }
     // Until wasm is there, this is the queue, and bounded like it.
-    if (this.#queued >= maxMessages) throw new MoorlineError("send.queue-full", "the queue is full", { retryable: true });
-    this.#queued++;
-    const refuse = (error: MoorlineError) => receipt.settle(REJECTED, error);
-    this.#call((port) => {
+    if (this.#queued++ >= maxMessages) throw full();
+    const refuse = (error: unknown) => receipt.settle(REJECTED, error as MoorlineError);
+    this.#call((page) => {
       try {
-        hand(port);
+        hand(page);
       } catch (error) {
-        refuse(made(error));
+        refuse(error);
       }
     }, refuse);
     return receipt;
@@ -111,23 +98,22 @@ export abstract class Line extends EventTarget {
 
   /** Stores `{...data, savedAt}`; a `token` in it is presented on the next connection. */
   saveSession(data: Record<string, unknown>): void {
-    const text = (value: unknown) => (typeof value === "string" ? value : undefined);
-    this.#call((port) => port.handle.saveSession({ ...data }, text(data["token"]), text(data["clientId"])));
+    this.#call((page) => page.save({ ...data }));
   }
 
   /** What is stored, or `null`. */
   loadSession(): Promise<Session | null> {
-    return new Promise((resolve, reject) => this.#call((port) => resolve(port.store.load()), reject));
+    return new Promise((resolve, reject) => this.#call((page) => resolve(page.store.load()), reject));
   }
 
   /** Removes what is stored; the next connection starts as new. */
   clearSession(): void {
-    this.#call((port) => port.handle.clearSession());
+    this.#call((page) => page.forget());
   }
 
   /** The session as last saved or found. */
   get session(): Session | null {
-    return this.#port?.store.session ?? null;
+    return this.#page?.store.session ?? null;
   }
 
   /** Calls `listener` with the detail of each event of this type, for a third of a DOM event's cost. Returns what ends it. */
@@ -136,8 +122,8 @@ export abstract class Line extends EventTarget {
   on(type: string, listener: (detail: never) => void): () => void {
     let off: (() => void) | undefined;
     let over = false;
-    this.#call((port) => {
-      if (!over) off = port.events.on(type, listener);
+    this.#call((page) => {
+      if (!over) off = page.events.on(type, listener);
     });
     return () => {
       over = true;
@@ -146,33 +132,29 @@ export abstract class Line extends EventTarget {
   }
 
   get state(): State {
-    return this.#down ? "closed" : STATES[this.#port?.handle.state() ?? 0]!;
+    return this.#down ? "closed" : STATES[this.#page?.handle.state() ?? 0]!;
   }
 
   stats(): Stats {
     const none = { attempts: 0, queueMessages: this.#queued, queueBytes: 0, bufferedBytes: 0, received: 0 };
-    const counted = this.#down ? undefined : this.#port?.handle.stats();
+    const counted = this.#down ? undefined : this.#page?.stats();
     return { state: this.state, ...none, misbehaved: 0, sockets: 0, connections: 0, ...counted };
   }
 
   /** What happened to the line, in order: why it closed, why it waits, when it tries next. */
   explain(): string[] {
-    return this.#down ? [this.#down.message] : (this.#port?.handle.explain() ?? []);
+    return this.#down ? [this.#down.message] : (this.#page?.handle.explain().split("\n") ?? []);
   }
 
   /** Closes the line and frees everything it holds. What still waits is rejected; later calls throw `disposed`. */
   dispose(): void {
-    const port = this.#port;
     if (this.#failure?.code === "disposed") return;
     // After a bug of ours nothing of Rust may be called.
-    const alive = port && !port.events.dead;
-    if (alive) port.handle.dispose();
+    if (!this.#down) this.#page?.dispose();
     this.#fail(new MoorlineError("disposed", "the line was disposed of"));
-    // A listener may have called us from inside Rust: what it stands on is freed when the stack has unwound.
-    if (alive) queueMicrotask(() => port.handle.free());
   }
 
-  [Symbol.dispose ?? Symbol.for("Symbol.dispose")](): void {
+  [Symbol.dispose](): void {
     this.dispose();
   }
 
@@ -198,36 +180,30 @@ export abstract class Line extends EventTarget {
 
   /** @internal For the drop-in: the frames that wait. */
   protected get waiting(): unknown[] {
-    return (!this.#down && this.#port?.hot.waiting()) || [];
+    return (!this.#down && this.#page?.socket.waiting()) || [];
   }
 
   /** @internal For the drop-in: what is stored, at once where the storage can. */
   protected stored(): Session | null | Promise<Session | null> {
     let session: Session | null | Promise<Session | null> = null;
-    this.#call((port) => (session = port.store.load()));
+    this.#call((page) => (session = page.store.load()));
     return session;
   }
 
   /** @internal For the drop-in: later failures are followed by these. */
   protected retry(baseDelayMs: number, maxDelayMs: number, maxAttempts: number): void {
-    this.#call((port) => port.handle.retry(baseDelayMs, maxDelayMs, maxAttempts));
+    this.#call((page) => page.retry(baseDelayMs, maxDelayMs, maxAttempts));
   }
 
   /** Why nothing can be called any more. */
   get #down(): MoorlineError | undefined {
-    return this.#failure ?? this.#port?.events.dead;
+    return this.#failure ?? this.#page?.events.dead;
   }
 
   /** Now, or in its turn when wasm has come; `refuse` hears if it never does. */
-  #call(act: (port: Port) => void, refuse?: (error: MoorlineError) => void): void {
+  #call(act: (page: Page) => void, refuse?: (error: MoorlineError) => void): void {
     if (this.#down) throw this.#down;
-    if (this.#port) {
-      try {
-        return act(this.#port);
-      } catch (error) {
-        throw made(error);
-      }
-    }
+    if (this.#page) return act(this.#page);
     this.#early.push({ act, refuse });
     if (this.#loading) return;
     this.#loading = true;
@@ -240,40 +216,16 @@ export abstract class Line extends EventTarget {
     }
   }
 
-  #arrive({ Handle }: Abi): void {
+  #arrive({ open }: Abi): void {
     if (this.#failure) return;
-    const { target, routes = {}, closePolicy = {}, session = {} } = this.#options;
-    const { "*": wildcard, ...named } = routes;
-    const page = {
-      line: this,
-      target: target === undefined ? globalThis : target,
-      url: this.#url,
-      storage: session.storage ?? "local",
-      key: session.key ?? "hermes-session",
-      wildcard: wildcard ?? undefined,
-      ErrorType: MoorlineError,
-    };
-    const pairs = Object.entries(named).flatMap(([type, event]) => [type, event ?? ""]);
-    const policy = Object.entries(closePolicy).map(([code, verdict]) => (verdict === "retry" ? +code : -code));
-    const handle = new Handle(page, flat(this.#options), pairs, Int32Array.from(policy), Math.random());
-    const [events, store, hot] = handle.halves() as [Events, Store, Hot];
-    this.#port = { handle, events, store, hot };
-    events.heard = this.#heard;
-    handle.bind(handle);
-    for (const { act } of this.#early.splice(0)) {
-      try {
-        act(this.#port);
-      } catch (error) {
-        // The caller is long gone: it is told as everything is that nobody waits for.
-        events.dispatch("ws-error", made(error));
-      }
-    }
+    this.#page = open({ line: this, url: this.#url, options: this.#options, heard: this.#heard, ErrorType: MoorlineError });
+    for (const { act } of this.#early.splice(0)) act(this.#page);
   }
 
   /** Wasm cannot be had: said once, and to everybody who asks. */
   #lack(cause: unknown): void {
     if (this.#failure) return;
-    const error = Array.isArray(cause) ? made(cause) : unavailable(cause);
+    const error = cause instanceof MoorlineError ? cause : unavailable(cause);
     if (this.#options.log !== "silent") console.warn(error.message);
     this.#fail(error);
     const { target } = this.#options;
@@ -304,43 +256,26 @@ function unavailable(cause: unknown): MoorlineError {
       );
 }
 
-/** What Rust throws is `[code, message]`. */
-function made(error: unknown): MoorlineError {
-  if (error instanceof MoorlineError) return error;
-  if (Array.isArray(error)) return new MoorlineError(error[0], error[1], { retryable: error[0] === "send.queue-full" });
-  return new MoorlineError("internal", String(error), { cause: error });
-}
-
-/** Options by their paths, as Rust asks for them. */
-function flat(options: object, prefix = ""): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(options).flatMap(([key, value]) =>
-      value !== null && Object.getPrototypeOf(Object(value)) === Object.prototype
-        ? Object.entries(flat(value, `${prefix}${key}.`))
-        : [[prefix + key, value]],
-    ),
-  );
-}
+const full = () =>
+  new MoorlineError("send.queue-full", "the queue is full (queue.maxMessages, queue.maxBytes)", { retryable: true });
 
 function stringify(frame: unknown): string {
   let text: string | undefined;
   try {
     text = JSON.stringify(frame);
+    if (frame === undefined) throw new TypeError("it is undefined");
     // JSON leaves functions out without a word.
-    if (typeof frame === "object") carriable(frame);
+    carriable(frame, "the frame");
   } catch (cause) {
     throw new MoorlineError("send.unsupported", `JSON cannot carry this frame: ${(cause as Error).message}`, { cause });
   }
-  if (text === undefined) throw new MoorlineError("send.unsupported", `JSON cannot carry ${typeof frame}`);
-  return text;
+  return text!;
 }
 
-function carriable(value: object | null): void {
-  for (const key in value) {
-    const inner = (value as Record<string, unknown>)[key];
-    if (typeof inner === "object") carriable(inner);
-    else if (typeof inner === "function" || typeof inner === "symbol") throw new TypeError(`"${key}" is a ${typeof inner}`);
-  }
+function carriable(value: unknown, name: string): void {
+  const type = typeof value;
+  if (type === "function" || type === "symbol") throw new TypeError(`${name} is a ${type}`);
+  if (type === "object") for (const key in value as object) carriable((value as Record<string, unknown>)[key], key);
 }
 
 /** Length in UTF-8 bytes; most texts are ASCII, and a regular expression sees that fastest. */

@@ -15,8 +15,8 @@ export function load(): Promise<Abi> {
 async function bring(): Promise<Abi> {
   const url = new URL("./moorline_bg.wasm", import.meta.url);
   // Both at once: the page waits for the slower of the two.
-  const [glue, response] = await Promise.all([import("#abi/moorline.js"), fetch(url)]);
+  const [abi, response] = await Promise.all([import("./abi.js"), fetch(url)]);
   if (!response.ok) throw new Error(`${url.pathname} answered ${response.status}`);
-  await glue.default({ module_or_path: response });
-  return glue;
+  await abi.init({ module_or_path: response });
+  return abi;
 }

@@ -8,6 +8,7 @@ import type { Receipt } from "./receipt.js";
 import type { Options, SendOptions, Session, Url } from "./types.js";
 
 class NexusLine extends Line {
+  /** @internal */
   protected override load() {
     return instantiate();
   }

@@ -8,9 +8,9 @@ use crate::client::Client;
 use crate::contract::{Input, Output, Status};
 use crate::error::ApiMisuse;
 use crate::wire::CloseCode;
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
-use wasm_bindgen::JsValue;
+use alloc::string::String;
+use core::cell::{Cell, RefCell};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// What came of an effect.
 enum Done {
@@ -23,34 +23,34 @@ enum Done {
 pub struct Driver {
     pub client: RefCell<Client>,
     pub socket: Socket,
-    pub events: Events,
-    pub store: Store,
-    pub env: Env,
     pub clock: Clock,
-    handle: RefCell<JsValue>,
-    pub max_attempts: Cell<f64>,
+    events: Events,
+    store: Store,
+    env: Env,
     alarm: Alarm,
     draining: Cell<bool>,
 }
 
 impl Driver {
-    pub fn new(client: Client, socket: Socket, events: Events, store: Store, env: Env, max_attempts: f64) -> Self {
+    pub fn new(client: Client, socket: Socket, events: Events, store: Store, env: Env) -> Self {
         Self {
             client: RefCell::new(client),
             socket,
+            clock: Clock::start(),
             events,
             store,
             env,
-            clock: Clock::start(),
-            handle: RefCell::new(JsValue::UNDEFINED),
-            max_attempts: Cell::new(max_attempts),
             alarm: Alarm::default(),
             draining: Cell::new(false),
         }
     }
 
     /// Feeds one input and does all that follows from it.
-    pub fn step(self: &Rc<Self>, input: Input<'_>) -> Result<(), ApiMisuse> {
+    pub fn step(&self, input: Input<'_>) -> Result<(), ApiMisuse> {
+        // After a panic nothing of the core can be trusted: what still comes from the browser is not looked at.
+        if super::DEAD.load(Relaxed) {
+            return Ok(());
+        }
         let now = match &input {
             // A message that goes out at once needs no clock, which would cost as much as all the rest of its way.
             Input::Send { ttl_ms: None, .. } if self.client.borrow().status() == Status::Connected => self.clock.last(),
@@ -76,17 +76,16 @@ impl Driver {
         Ok(())
     }
 
-    fn perform(self: &Rc<Self>, output: Output) -> Done {
+    fn perform(&self, output: Output) -> Done {
         match output {
-            Output::Restore => self.store.restore(&self.handle()),
-            Output::Resolve { ticket } => self.env.resolve(ticket, &self.handle()),
+            Output::Restore => self.store.restore(),
+            Output::Resolve { ticket } => self.env.resolve(ticket),
             Output::Open { socket } => {
-                let (url, protocols) = (self.env.url(), self.env.protocols());
-                if let Err(reason) = self.socket.open(socket, &url, &protocols, &self.handle()) {
+                if !self.socket.open(socket, &self.env.url(), &self.env.protocols()) {
                     return Done::Answered(Input::Closed {
                         socket,
                         code: CloseCode::ABNORMAL,
-                        reason,
+                        reason: String::new(),
                         clean: false,
                         buffered: 0.0,
                     });
@@ -98,33 +97,17 @@ impl Driver {
                 return Done::Answered(Input::HandedOver { socket, count, buffered });
             }
             Output::Close { socket, code, reason } => self.socket.close(socket, code, &reason),
-            Output::Persist(Some(snapshot)) => {
-                self.store.save_token(&snapshot.token, snapshot.client_id, &self.handle());
-            }
-            Output::Persist(None) => self.store.clear(&self.handle()),
+            Output::Persist(Some(snapshot)) => self.store.save_token(&snapshot.token, snapshot.client_id.as_deref()),
+            Output::Persist(None) => self.store.clear(),
             Output::Settle(settled) => self.socket.settle(settled),
             Output::Release { before } => self.socket.hot.release(before),
-            Output::Event(event) => self.events.tell(event, self.max_attempts.get()),
+            Output::Event(event) => self.events.tell(event),
             Output::Timeout(at) => {
-                let driver = Rc::downgrade(self);
-                self.alarm.arm(self.clock.last(), at, move || {
-                    if let Some(driver) = driver.upgrade() {
-                        driver.ring();
-                    }
-                });
+                self.alarm.arm(&self.env, self.clock.last(), at);
                 return Done::All;
             }
         }
         Done::Nothing
-    }
-
-    /// The handle as the page holds it: what the JavaScript halves call back.
-    pub fn handle(&self) -> JsValue {
-        self.handle.borrow().clone()
-    }
-
-    pub fn bind(&self, handle: JsValue) {
-        self.handle.replace(handle);
     }
 
     fn feed(&self, input: Input<'_>) {
@@ -132,12 +115,12 @@ impl Driver {
         let _ = self.client.borrow_mut().handle(self.clock.now(), input);
     }
 
-    fn ring(self: &Rc<Self>) {
-        if super::DEAD.load(std::sync::atomic::Ordering::Relaxed) {
-            return;
-        }
+    /// The timer rang.
+    pub fn ring(&self) {
         self.alarm.rang();
-        if let Some((socket, buffered)) = self.socket.buffered() {
+        if let Some((socket, buffered)) = self.socket.buffered()
+            && !super::DEAD.load(Relaxed)
+        {
             self.feed(Input::Buffered { socket, buffered });
         }
         let _ = self.step(Input::Timeout);

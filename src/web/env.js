@@ -4,23 +4,26 @@ export class Env {
   constructor(provider, events) {
     this.provider = provider;
     this.events = events;
+    this.handle = undefined;
+    this.timer = undefined;
     this.url = "";
     this.protocols = [];
     this.listening = new AbortController();
   }
 
   // Calls the page's provider, which is the page's code: it may throw, hang, or call the line.
-  resolve(ticket, handle) {
+  resolve(ticket) {
+    const { handle } = this;
     const fail = (error) => {
       this.events.cause = error;
-      handle.unresolved(ticket);
+      handle.resolved(ticket, false);
     };
     const take = (answer) => {
       try {
         const given = typeof answer === "string" || answer instanceof URL ? { url: answer } : answer;
         this.url = this.events.url = dialable(given.url);
         this.protocols = [].concat(given.protocols ?? []);
-        handle.resolved(ticket, typeof given.token === "string" ? given.token : undefined);
+        handle.resolved(ticket, true, typeof given.token === "string" ? given.token : undefined);
       } catch (error) {
         fail(error);
       }
@@ -35,7 +38,14 @@ export class Env {
     else take(answer);
   }
 
-  listen(handle) {
+  // The driver's one timer.
+  arm(waitMs) {
+    clearTimeout(this.timer);
+    this.timer = waitMs < 0 ? undefined : setTimeout(() => this.handle.ring(), waitMs);
+  }
+
+  listen() {
+    const { handle } = this;
     const { signal } = this.listening;
     const on = (target, type, tell) => target?.addEventListener?.(type, tell, { signal });
     const { document } = globalThis;
@@ -49,6 +59,7 @@ export class Env {
   }
 
   dispose() {
+    this.arm(-1);
     this.listening.abort();
   }
 }

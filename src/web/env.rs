@@ -1,26 +1,24 @@
 //! What the surroundings offer: a clock that survives sleep, entropy, one timer, the url provider, signals.
 
 use crate::time::Instant;
-use gloo_timers::callback::Timeout;
-use std::cell::{Cell, RefCell};
+use alloc::string::String;
+use core::cell::Cell;
 use wasm_bindgen::prelude::*;
 
-#[wasm_bindgen(module = "/src/web/env.js")]
+#[wasm_bindgen]
 extern "C" {
+    /// The class of that name in env.js.
     pub type Env;
 
-    #[wasm_bindgen(constructor)]
-    pub fn new(provider: JsValue, events: &super::events::Events) -> Env;
     #[wasm_bindgen(method)]
-    pub fn resolve(this: &Env, ticket: u32, handle: &JsValue);
+    pub fn resolve(this: &Env, ticket: u32);
     #[wasm_bindgen(method, getter)]
     pub fn url(this: &Env) -> String;
     #[wasm_bindgen(method, getter)]
     pub fn protocols(this: &Env) -> JsValue;
+    /// The one timer: replaces what was set; a negative wait sets none.
     #[wasm_bindgen(method)]
-    pub fn listen(this: &Env, handle: &JsValue);
-    #[wasm_bindgen(method)]
-    pub fn dispose(this: &Env);
+    fn arm(this: &Env, wait_ms: i32);
 }
 
 #[wasm_bindgen]
@@ -70,31 +68,24 @@ impl Clock {
     }
 }
 
-/// The one timer. Dropping a `Timeout` clears it.
+/// The one timer.
 #[derive(Default)]
 pub struct Alarm {
     armed: Cell<Option<Instant>>,
-    timeout: RefCell<Option<Timeout>>,
 }
 
 /// `setTimeout` takes a longer wait for none at all.
 const LONGEST_MS: u64 = i32::MAX as u64;
 
 impl Alarm {
-    pub fn arm(&self, now: Instant, at: Option<Instant>, ring: impl FnOnce() + 'static) {
-        if self.armed.replace(at) == at {
-            return;
+    pub fn arm(&self, env: &Env, now: Instant, at: Option<Instant>) {
+        if self.armed.replace(at) != at {
+            env.arm(at.map_or(-1, |at| at.since(now).min(LONGEST_MS) as i32));
         }
-        let timeout = at.map(|at| Timeout::new(at.since(now).min(LONGEST_MS) as u32, ring));
-        self.timeout.replace(timeout);
     }
 
     /// It rang: the next `arm` sets it, whatever for.
     pub fn rang(&self) {
         self.armed.set(None);
-        // Dropping the closure that is running would free what it uses; it has done its work and may be forgotten.
-        if let Some(timeout) = self.timeout.take() {
-            timeout.forget();
-        }
     }
 }

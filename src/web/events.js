@@ -2,27 +2,23 @@
 // waits, if it has to, and becomes the `detail` of an event.
 
 export class Events {
-  constructor(line, target, ErrorType, wildcard) {
+  constructor({ line, ErrorType, heard }, target, wildcard, maxAttempts) {
     this.line = line;
     this.target = target;
     this.ErrorType = ErrorType;
+    this.maxAttempts = maxAttempts;
     // Event names in the order of the routes; `null` for a frame type that becomes none.
     this.names = [];
     // The prefix for types without a route; `undefined` where those are unhandled.
-    this.wildcard = wildcard;
+    this.wildcard = wildcard ?? undefined;
     this.inbox = new Map();
     this.nextKey = 0;
-    // Event types for which the line itself has, or once had, a listener.
-    this.heard = new Set();
+    this.heard = heard;
     this.direct = new Map();
     this.url = "";
     this.cause = undefined;
     this.dead = undefined;
     lines.add(this);
-  }
-
-  route(name) {
-    this.names.push(name ?? null);
   }
 
   hasWildcard(type) {
@@ -68,15 +64,16 @@ export class Events {
     this.dispatch("ws-disconnected", { code, reason, wasClean, willReconnect, cause });
   }
 
-  reconnecting(attempt, maxAttempts, delayMs, cause) {
-    this.dispatch("ws-reconnecting", { attempt, maxAttempts, delayMs, retryAt: Date.now() + delayMs, cause });
+  reconnecting(attempt, delayMs, cause) {
+    this.dispatch("ws-reconnecting", { attempt, maxAttempts: this.maxAttempts, delayMs, retryAt: Date.now() + delayMs, cause });
   }
 
   failed(cause, code, attempts) {
     this.dispatch("ws-failed", { cause, code, attempts });
   }
 
-  fault(code, message, count, retryable) {
+  fault(code, count) {
+    const [message, retryable] = FAULTS[code];
     const cause = code === "url.provider" || code.startsWith("storage.") ? this.cause : undefined;
     this.dispatch("ws-error", new this.ErrorType(code, message, { cause, count: count || undefined, retryable }));
   }
@@ -116,6 +113,21 @@ export class Events {
 
 const lines = new Set();
 
+// A sentence for each fault that Rust may name, and whether trying the same again may go better.
+const FAULTS = {
+  "frame.binary": ["the server sent a binary message; this protocol has text only", false],
+  "frame.too-large": ["the server sent a message above maxFrameBytes", false],
+  "frame.not-json": ["the server sent text that is not JSON", false],
+  "frame.malformed": ["the server sent a known type without what it needs", false],
+  "storage.denied": ["the storage refused; the session lives on in memory", false],
+  "storage.corrupt": ["what is stored under the session's key is not a session", false],
+  "url.provider": ["the url provider failed", true],
+  "send.expired": ["messages waited longer than their ttlMs", true],
+  "send.evicted": ["messages gave way to newer ones (queue.overflow)", true],
+  "send.rejected": ["messages found no room (queue.overflow)", true],
+  "send.unknown": ["messages were handed to a socket that died; they may have arrived or not", false],
+};
+
 // `initCustomEvent` is old but makes the same event faster and with less garbage; a worker has no document.
 const event =
   typeof document === "undefined"
@@ -126,12 +138,12 @@ const event =
         return made;
       };
 
-/** A panic of ours. Nothing of Rust may be called any more; each line says so once, when the stack has unwound. */
-export function panicked(text) {
+// A panic of ours. Nothing of Rust may be called any more; each line says so once, when the stack has unwound.
+globalThis.moorlinePanicked = (text) => {
   for (const line of lines) {
     if (line.dead !== undefined) continue;
     line.dead = new line.ErrorType("internal", text, { retryable: false });
     line.stop?.();
     queueMicrotask(() => line.dispatch("ws-error", line.dead));
   }
-}
+};

@@ -1,16 +1,13 @@
 //! `Event` → `CustomEvent` on the page's target. The page's code runs in here: no borrow may be held by a caller.
 
-use crate::protocol::{Event, RouteRow};
+use crate::protocol::Event;
 use wasm_bindgen::prelude::*;
 
-#[wasm_bindgen(module = "/src/web/events.js")]
+#[wasm_bindgen]
 extern "C" {
+    /// The class of that name in events.js.
     pub type Events;
 
-    #[wasm_bindgen(constructor)]
-    pub fn new(line: &JsValue, target: &JsValue, error_type: &JsValue, wildcard: JsValue) -> Events;
-    #[wasm_bindgen(method)]
-    fn route(this: &Events, event: Option<String>);
     #[wasm_bindgen(method)]
     fn frame(this: &Events, route: u32, key: u32);
     #[wasm_bindgen(method)]
@@ -20,39 +17,27 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn disconnected(this: &Events, code: u16, reason: &str, clean: bool, will_reconnect: bool, cause: &str);
     #[wasm_bindgen(method)]
-    fn reconnecting(this: &Events, attempt: u32, max_attempts: f64, delay_ms: f64, cause: &str);
+    fn reconnecting(this: &Events, attempt: u32, delay_ms: f64, cause: &str);
     #[wasm_bindgen(method)]
     fn failed(this: &Events, cause: &str, code: u16, attempts: u32);
     #[wasm_bindgen(method)]
-    fn fault(this: &Events, code: &str, message: &str, count: u32, retryable: bool);
-    #[wasm_bindgen(method)]
-    pub fn dispose(this: &Events);
-
-    pub fn panicked(text: &str);
+    fn fault(this: &Events, code: &str, count: u32);
 }
 
 impl Events {
-    pub fn set_routes(&self, rows: &[RouteRow]) {
-        for row in rows {
-            self.route(row.event.clone());
-        }
-    }
-
-    pub fn tell(&self, event: Event, max_attempts: f64) {
+    pub fn tell(&self, event: Event) {
         match event {
             Event::Frame { route, frame } => self.frame(route.0, frame.0),
             Event::Unhandled { frame } => self.unhandled(frame.0),
             Event::Connected { attempt, recovered } => self.connected(attempt, recovered),
             Event::Disconnected { code, reason, clean, will_reconnect, cause } => {
-                self.disconnected(code.0, &reason, clean, will_reconnect, cause.name())
+                self.disconnected(code.0, &reason, clean, will_reconnect, cause.name());
             }
             Event::Reconnecting { attempt, delay_ms, cause } => {
-                self.reconnecting(attempt, max_attempts, delay_ms as f64, cause.name())
+                self.reconnecting(attempt, delay_ms as f64, cause.name());
             }
             Event::Failed { cause, code, attempts } => self.failed(cause.name(), code.0, attempts),
-            Event::Fault { fault, count } => {
-                self.fault(fault.code(), fault.message(), count, fault.is_retryable());
-            }
+            Event::Fault { fault, count } => self.fault(fault.code(), count),
         }
     }
 }

@@ -13,71 +13,81 @@ use crate::error::{ApiMisuse, Fault};
 use crate::outbox::Delivery;
 use crate::protocol;
 use crate::session::{Snapshot, Stored};
-use crate::wire::{CloseCode, FrameId, Route, SocketId, View};
+use crate::wire::{CloseCode, FrameId, Route, SocketId, View, push_number};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use driver::Driver;
 use env::Env;
 use events::Events;
-use socket::Socket;
-use std::iter;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use socket::{Hot, Socket};
 use storage::Store;
 use wasm_bindgen::prelude::*;
 
-#[wasm_bindgen(start)]
-fn start() {
-    std::panic::set_hook(Box::new(|info| {
-        #[cfg(feature = "console-panic")]
-        console_error_panic_hook::hook(info);
-        DEAD.store(true, Relaxed);
-        events::panicked(&info.to_string());
-    }));
+/// Set by the first panic, for good.
+static DEAD: AtomicBool = AtomicBool::new(false);
+
+#[wasm_bindgen]
+extern "C" {
+    /// Set by events.js: tells every line of this page.
+    #[wasm_bindgen(js_name = moorlinePanicked)]
+    fn panicked(text: &str);
 }
 
-/// After a panic nothing of the core can be trusted: what still comes from the browser is not looked at.
-static DEAD: AtomicBool = AtomicBool::new(false);
+#[global_allocator]
+static ALLOCATOR: lol_alloc::AssumeSingleThreaded<lol_alloc::FreeListAllocator> =
+    // A page's wasm has one thread.
+    unsafe { lol_alloc::AssumeSingleThreaded::new(lol_alloc::FreeListAllocator::new()) };
+
+/// A bug of ours: said once, and nothing goes on.
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    DEAD.store(true, Relaxed);
+    #[cfg(feature = "panic-text")]
+    panicked(&alloc::format!("{info}"));
+    #[cfg(not(feature = "panic-text"))]
+    {
+        let mut text = String::from("a bug of moorline's, at ");
+        if let Some(place) = info.location() {
+            text.push_str(place.file());
+            text.push(':');
+            push_number(&mut text, u64::from(place.line()));
+        }
+        if let Some(message) = info.message().as_str() {
+            text.push_str(": ");
+            text.push_str(message);
+        }
+        panicked(&text);
+    }
+    core::arch::wasm32::unreachable()
+}
 
 /// A line as the shim holds it.
 #[wasm_bindgen]
 pub struct Handle {
-    driver: Rc<Driver>,
+    driver: Driver,
 }
 
 #[wasm_bindgen]
 impl Handle {
-    /// `page` is what the shim knows: `{line, target, url, storage, key, wildcard, ErrorType}`; `values` the options by
-    /// their paths; `routes` frame types and event names in turn; `policy` close codes, negative where they are fatal.
-    #[wasm_bindgen(constructor)]
-    pub fn new(
-        page: &JsValue,
+    /// `values` are the options by their paths; `policy` close codes, negative where they are fatal. Nothing where an option
+    /// is malformed, which the shim has seen to.
+    pub fn open(
+        events: Events,
+        hot: Hot,
+        store: Store,
+        env: Env,
         values: &JsValue,
-        routes: Vec<String>,
-        policy: Vec<i32>,
+        policy: &[i32],
         seed: f64,
-    ) -> Result<Handle, JsValue> {
-        let of = |key: &str| Object(page).get(key);
-        let mut words = routes.into_iter();
-        let routes = iter::from_fn(|| Some((words.next()?, words.next()?))).collect();
-        let close_policy = policy.into_iter().map(|code| (CloseCode(code.unsigned_abs() as u16), code > 0)).collect();
-        let config = Config::parse(Options { values: &Object(values), routes, close_policy }).map_err(thrown)?;
-        let max_frame_bytes = config.max_frame_bytes;
-        let max_attempts = config.max_attempts;
+    ) -> Option<Handle> {
+        let close_policy = policy.iter().map(|code| (CloseCode(code.unsigned_abs() as u16), *code > 0)).collect();
+        let config = Config::parse(Options { values: &Object(values), close_policy }).ok()?;
         let protocol = protocol::create(&config);
         let client = Client::new(config, protocol, seed.to_bits());
-        let events = Events::new(&of("line"), &of("target"), &of("ErrorType"), of("wildcard"));
-        let rows = client.routes();
-        events.set_routes(&rows);
-        let socket = Socket::new(&events, max_frame_bytes, rows.into_iter().map(|row| row.frame_type));
-        let key = of("key").as_string().unwrap_or_default();
-        let store = Store::new(of("storage"), &key, &events);
-        let env = Env::new(of("url"), &events);
-        Ok(Self { driver: Rc::new(Driver::new(client, socket, events, store, env, max_attempts)) })
-    }
-
-    /// Tells the driver what the page holds, for what calls back.
-    pub fn bind(&self, handle: JsValue) {
-        self.driver.env.listen(&handle);
-        self.driver.bind(handle);
+        let socket = Socket::new(hot, &client.routes());
+        Some(Self { driver: Driver::new(client, socket, events, store, env) })
     }
 
     // From the page.
@@ -86,58 +96,39 @@ impl Handle {
         self.feed(Input::Connect);
     }
 
-    pub fn disconnect(&self, code: u16, reason: String) -> Result<(), JsValue> {
-        let code = CloseCode(code);
-        self.driver.step(Input::Disconnect { code, reason }).map_err(thrown)
+    /// The shim has checked both.
+    pub fn disconnect(&self, code: u16, reason: String) {
+        self.feed(Input::Disconnect { code: CloseCode(code), reason });
     }
 
-    /// Keeps `text` for `receipt`. `delivery`: 0 queue, 1 drop, 2 latest (of `key`).
-    pub fn send(
-        &self,
-        text: JsValue,
-        receipt: JsValue,
-        bytes: u32,
-        delivery: u32,
-        key: Option<String>,
-        ttl_ms: Option<f64>,
-    ) -> Result<(), JsValue> {
-        let delivery = match (delivery, key) {
-            (1, _) => Delivery::Drop,
-            (2, key) => Delivery::Latest(key.unwrap_or_default().into()),
-            _ => Delivery::Queue,
+    /// The next message in socket.js's array, of so many bytes. `delivery`: 0 queue, 1 drop, 2 latest (of `key`). Answers
+    /// whether it was taken: 0, or 1 too large, 2 queue full.
+    pub fn send(&self, bytes: u32, delivery: u32, ttl_ms: f64, key: Option<String>) -> u32 {
+        let delivery = match delivery {
+            0 => Delivery::Queue,
+            1 => Delivery::Drop,
+            _ => Delivery::Latest(key.unwrap_or_default().into()),
         };
-        let hot = &self.driver.socket.hot;
-        hot.keep(text, receipt);
-        self.driver.step(Input::Send { bytes, delivery, ttl_ms }).map_err(|misuse| {
-            hot.unkeep();
-            thrown(misuse)
-        })
+        let ttl_ms = (!ttl_ms.is_nan()).then_some(ttl_ms);
+        match self.driver.step(Input::Send { bytes, delivery, ttl_ms }) {
+            Ok(()) => 0,
+            Err(ApiMisuse::TooLarge) => 1,
+            Err(_) => 2,
+        }
     }
 
-    #[wasm_bindgen(js_name = saveSession)]
-    pub fn save_session(&self, data: JsValue, token: Option<String>, client_id: Option<String>) {
-        self.driver.store.save(data, &self.driver.handle());
+    /// The page's own word on the session.
+    pub fn session(&self, token: Option<String>, client_id: Option<String>) {
         self.feed(Input::Session(token.map(|token| Snapshot { token, client_id })));
     }
 
-    #[wasm_bindgen(js_name = clearSession)]
-    pub fn clear_session(&self) {
-        self.driver.store.clear(&self.driver.handle());
-        self.feed(Input::Session(None));
-    }
-
     pub fn retry(&self, base_ms: f64, max_ms: f64, max_attempts: f64) {
-        self.driver.max_attempts.set(max_attempts);
         self.driver.client.borrow_mut().set_retry(base_ms, max_ms, max_attempts);
     }
 
     pub fn dispose(&self) {
         self.feed(Input::Dispose);
         self.driver.socket.forget();
-        self.driver.env.dispose();
-        self.driver.events.dispose();
-        // The page's handle and ours would hold each other for ever.
-        self.driver.bind(JsValue::UNDEFINED);
     }
 
     /// 0 idle, 1 connecting, 2 connected, 3 reconnecting, 4 closed.
@@ -151,43 +142,31 @@ impl Handle {
         }
     }
 
-    /// What is NaN is left out.
-    pub fn stats(&self) -> JsValue {
+    /// In the order of `COUNTED` in page.js; NaN for what there is none of.
+    pub fn stats(&self) -> Vec<f64> {
         let client = self.driver.client.borrow();
         let counters = client.counters();
-        let (queue_messages, queue_bytes) = client.queue();
+        let (messages, bytes) = client.queue();
         let now = self.driver.clock.now();
         let millis = |ms: Option<u64>| ms.map_or(f64::NAN, |ms| ms as f64);
-        let stats = js_sys::Object::new();
-        for (key, value) in [
-            ("attempts", f64::from(client.attempts())),
-            ("queueMessages", f64::from(queue_messages)),
-            ("queueBytes", queue_bytes),
-            ("oldestWaitsMs", millis(client.waiting_since().map(|since| now.since(since)))),
-            ("bufferedBytes", self.driver.socket.buffered().map_or(0.0, |held| held.1)),
-            ("received", counters.received),
-            ("misbehaved", counters.misbehaved),
-            ("sockets", f64::from(counters.sockets)),
-            ("connections", f64::from(counters.connections)),
-            ("rttMs", counters.rtt_ms.unwrap_or(f64::NAN)),
-            ("nextAttemptInMs", millis(client.next_attempt().map(|at| at.since(now)))),
-        ] {
-            if !value.is_nan() {
-                // A fresh object takes any property.
-                let _ = js_sys::Reflect::set(&stats, &key.into(), &value.into());
-            }
-        }
-        stats.into()
+        vec![
+            f64::from(client.attempts()),
+            f64::from(messages),
+            bytes,
+            millis(client.waiting_since().map(|since| now.since(since))),
+            self.driver.socket.buffered().map_or(0.0, |held| held.1),
+            counters.received,
+            counters.misbehaved,
+            f64::from(counters.sockets),
+            f64::from(counters.connections),
+            counters.rtt_ms.unwrap_or(f64::NAN),
+            millis(client.next_attempt().map(|at| at.since(now))),
+        ]
     }
 
-    pub fn explain(&self) -> Vec<String> {
+    /// A line of text for each fact.
+    pub fn explain(&self) -> String {
         self.driver.client.borrow().explain()
-    }
-
-    /// `{events, store, socket}`: the JavaScript halves, for the shim.
-    pub fn halves(&self) -> Vec<JsValue> {
-        let driver = &self.driver;
-        vec![driver.events.clone(), driver.store.clone(), driver.socket.hot.clone()]
     }
 
     // From the JavaScript halves.
@@ -199,58 +178,50 @@ impl Handle {
 
     /// Any other frame. Answers whether it is held back.
     pub fn received(&self, socket: u32, route: u32, key: u32, frame: &JsValue) -> bool {
-        self.feed(Input::Received {
-            socket: SocketId(socket),
-            route: Route(route),
-            frame: FrameId(key),
-            view: &Object(frame),
-        });
+        let (socket, route, frame_id) = (SocketId(socket), Route(route), FrameId(key));
+        self.feed(Input::Received { socket, route, frame: frame_id, view: &Object(frame) });
         self.driver.client.borrow().holds_frames()
     }
 
     /// `fault`: 0 binary, 1 too large, 2 not JSON.
     pub fn garbled(&self, socket: u32, fault: u32) {
-        let socket = SocketId(socket);
         let fault = match fault {
             0 => Fault::Binary,
             1 => Fault::FrameTooLarge,
             _ => Fault::NotJson,
         };
-        self.feed(Input::Garbled { socket, fault });
+        self.feed(Input::Garbled { socket: SocketId(socket), fault });
     }
 
     pub fn opened(&self, socket: u32) {
-        let socket = SocketId(socket);
-        self.feed(Input::Opened { socket });
+        self.feed(Input::Opened { socket: SocketId(socket) });
     }
 
     pub fn closed(&self, socket: u32, code: u16, clean: bool, buffered: f64, reason: String) {
         self.feed(Input::Closed { socket: SocketId(socket), code: CloseCode(code), reason, clean, buffered });
     }
 
-    pub fn resolved(&self, ticket: u32, token: Option<String>) {
-        let answer = Ok(token);
-        self.feed(Input::Resolved { ticket, answer });
+    /// The timer rang.
+    pub fn ring(&self) {
+        self.driver.ring();
     }
 
-    pub fn unresolved(&self, ticket: u32) {
-        let answer = Err(());
-        self.feed(Input::Resolved { ticket, answer });
+    /// The url provider answered, or failed.
+    pub fn resolved(&self, ticket: u32, ok: bool, token: Option<String>) {
+        self.feed(Input::Resolved { ticket, answer: if ok { Ok(token) } else { Err(()) } });
     }
 
-    pub fn restored(&self, token: Option<String>, client_id: Option<String>, age_ms: Option<f64>) {
-        let stored = Stored { token, client_id, age_ms };
-        self.feed(Input::Restored(Ok(Some(stored))));
+    /// What was stored, if anything.
+    pub fn restored(&self, found: bool, token: Option<String>, client_id: Option<String>, age_ms: Option<f64>) {
+        self.feed(Input::Restored(Ok(found.then_some(Stored { token, client_id, age_ms }))));
     }
 
-    pub fn restored_nothing(&self) {
-        self.feed(Input::Restored(Ok(None)));
-    }
-
-    pub fn restore_failed(&self, corrupt: bool) {
+    #[wasm_bindgen(js_name = notRestored)]
+    pub fn not_restored(&self, corrupt: bool) {
         self.feed(Input::Restored(Err(if corrupt { Fault::StorageCorrupt } else { Fault::StorageDenied })));
     }
 
+    #[wasm_bindgen(js_name = storageDenied)]
     pub fn storage_denied(&self) {
         self.feed(Input::StorageDenied);
     }
@@ -277,15 +248,12 @@ impl Handle {
 
 impl Handle {
     fn feed(&self, input: Input<'_>) {
-        if DEAD.load(Relaxed) {
-            return;
-        }
         // Only a page's command can be a misuse.
         let _ = self.driver.step(input);
     }
 }
 
-/// A frame of the browser's, asked by name.
+/// An object of the browser's, asked by name.
 struct Object<'a>(&'a JsValue);
 
 impl Object<'_> {
@@ -306,12 +274,4 @@ impl View for Object<'_> {
     fn boolean(&self, key: &str) -> Option<bool> {
         self.get(key).as_bool()
     }
-}
-
-/// `[code, message]`: the shim makes a `MoorlineError` of it.
-fn thrown(misuse: ApiMisuse) -> JsValue {
-    let pair = js_sys::Array::new();
-    pair.push(&misuse.code().into());
-    pair.push(&misuse.message().into());
-    pair.into()
 }

@@ -5,7 +5,8 @@ export class Socket {
   constructor(events, maxFrameBytes) {
     this.events = events;
     this.maxFrameBytes = maxFrameBytes;
-    // The route table, filled by Rust: row n is route n + 1.
+    this.handle = undefined;
+    // The frame types of the route table: row n is route n + 1.
     this.types = [];
     // Messages from id `base` on, in order: the text until the browser has written it out, the receipt until its fate
     // is final.
@@ -13,16 +14,18 @@ export class Socket {
     this.texts = [];
     this.receipts = [];
     this.ws = undefined;
-    events.stop = () => {
-      if (this.ws) abandon(this.ws, "internal");
-    };
+    events.stop = () => this.ws && this.abandon(this.ws, "internal");
   }
 
-  route(type) {
-    this.types.push(type);
+  // A row of the table. The protocol's come first; the page's own change them or follow.
+  route(type, event) {
+    let row = this.types.indexOf(type);
+    if (row < 0) row = this.types.push(type) - 1;
+    this.events.names[row] = event || null;
   }
 
-  attach(ws, id, handle) {
+  attach(ws, id) {
+    const { handle } = this;
     this.ws = ws;
     ws.onopen = () => handle.opened(id);
     ws.onmessage = (event) => this.receive(event.data, id, handle);
@@ -31,6 +34,15 @@ export class Socket {
       detach(ws);
       handle.closed(id, event.code, event.wasClean, ws.bufferedAmount, event.reason);
     };
+  }
+
+  // Gives up a socket: what it still says is nobody's business. One that is connecting is closed once it has opened, for
+  // closing it earlier breaks WebKit.
+  abandon(ws, reason) {
+    const connecting = ws.readyState === 0;
+    detach(ws);
+    if (connecting) ws.onopen = () => ws.close();
+    else ws.close(4000, reason);
   }
 
   receive(text, id, handle) {
@@ -60,15 +72,17 @@ export class Socket {
     else this.events.show(frame, (key) => handle.received(id, route, key, frame));
   }
 
-  // Keeps a message before Rust decides on it; its id follows from its place.
-  keep(text, receipt) {
+  // Keeps a message before Rust decides on it, for it may be sent at once; its id follows from its place. Answers 0, or
+  // Rust's number for why it was not taken.
+  send(text, receipt, bytes, delivery, key, ttlMs) {
     this.texts.push(text);
     this.receipts.push(receipt);
-  }
-
-  unkeep() {
-    this.texts.pop();
-    this.receipts.pop();
+    const refused = this.handle.send(bytes, delivery, ttlMs ?? NaN, key);
+    if (refused !== 0) {
+      this.texts.pop();
+      this.receipts.pop();
+    }
+    return refused;
   }
 
   // Hands over messages in order until one is refused or the browser holds `limit` bytes; answers how many were taken.
@@ -111,15 +125,7 @@ export class Socket {
   }
 }
 
-/** Gives up a socket: what it still says is nobody's business. One that is connecting is closed once it has opened, for closing it earlier breaks WebKit. */
-export function abandon(ws, reason) {
-  const connecting = ws.readyState === 0;
-  detach(ws);
-  if (connecting) ws.onopen = () => ws.close();
-  else ws.close(4000, reason);
-}
-
-export function detach(ws) {
+function detach(ws) {
   ws.onopen = ws.onmessage = ws.onclose = null;
 }
 

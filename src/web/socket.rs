@@ -1,29 +1,24 @@
-//! One browser WebSocket, and the queue's texts. Its hot path is in socket.js; Rust opens it, closes it, and is asked.
+//! One browser WebSocket. Its hot path is in socket.js; Rust opens it, closes it, and is asked.
 //!
 //! No closure of Rust's is attached to a socket, so none can leak or be called after it was dropped.
 
-use super::events::Events;
 use crate::outbox::Settled;
+use crate::protocol::RouteRow;
 use crate::wire::{CloseCode, SocketId};
-use std::cell::RefCell;
+use core::cell::RefCell;
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
 
-#[wasm_bindgen(module = "/src/web/socket.js")]
+#[wasm_bindgen]
 extern "C" {
+    /// The class of that name in socket.js.
     #[wasm_bindgen(js_name = Socket)]
     pub type Hot;
 
-    #[wasm_bindgen(constructor, js_class = "Socket")]
-    fn new(events: &Events, max_frame_bytes: f64) -> Hot;
     #[wasm_bindgen(method)]
-    fn route(this: &Hot, frame_type: &str);
+    fn route(this: &Hot, frame_type: &str, event: &str);
     #[wasm_bindgen(method)]
-    fn attach(this: &Hot, ws: &WebSocket, id: u32, handle: &JsValue);
-    #[wasm_bindgen(method)]
-    pub fn keep(this: &Hot, text: JsValue, receipt: JsValue);
-    #[wasm_bindgen(method)]
-    pub fn unkeep(this: &Hot);
+    fn attach(this: &Hot, ws: &WebSocket, id: u32);
     #[wasm_bindgen(method, js_name = handOver)]
     fn hand_over(this: &Hot, ws: &WebSocket, from: u32, count: u32, limit: f64) -> u32;
     #[wasm_bindgen(method)]
@@ -31,10 +26,7 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn release(this: &Hot, before: u32);
     #[wasm_bindgen(method)]
-    pub fn waiting(this: &Hot) -> JsValue;
-
-    fn abandon(ws: &WebSocket, reason: &str);
-    fn detach(ws: &WebSocket);
+    fn abandon(this: &Hot, ws: &WebSocket, reason: &str);
 }
 
 pub struct Socket {
@@ -43,23 +35,22 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub fn new(events: &Events, max_frame_bytes: f64, frame_types: impl Iterator<Item = String>) -> Self {
-        let hot = Hot::new(events, max_frame_bytes);
-        for frame_type in frame_types {
-            hot.route(&frame_type);
+    pub fn new(hot: Hot, rows: &[RouteRow]) -> Self {
+        for row in rows {
+            hot.route(&row.frame_type, row.event.as_deref().unwrap_or_default());
         }
         Self { hot, current: RefCell::new(None) }
     }
 
-    /// Dials. What a browser refuses at once (a mixed-content URL, say) comes back as its message.
-    pub fn open(&self, id: SocketId, url: &str, protocols: &JsValue, handle: &JsValue) -> Result<(), String> {
+    /// Dials. What a browser refuses at once (an insecure URL on a secure page, say) comes back as `false`.
+    pub fn open(&self, id: SocketId, url: &str, protocols: &JsValue) -> bool {
         self.forget();
-        let ws = WebSocket::new_with_str_sequence(url, protocols).map_err(|error| {
-            error.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message())).unwrap_or_default()
-        })?;
-        self.hot.attach(&ws, id.0, handle);
+        let Ok(ws) = WebSocket::new_with_str_sequence(url, protocols) else {
+            return false;
+        };
+        self.hot.attach(&ws, id.0);
         self.current.replace(Some((id, ws)));
-        Ok(())
+        true
     }
 
     /// Sends a control frame. A socket that will not take it is about to close, and says so itself.
@@ -71,11 +62,10 @@ impl Socket {
 
     /// How many of the messages were taken, and what the browser holds now.
     pub fn hand_over(&self, id: SocketId, from: u32, count: u32, limit: f64) -> (u32, f64) {
-        let Some(ws) = self.get(id) else {
-            return (0, 0.0);
-        };
-        let taken = self.hot.hand_over(&ws, from, count, limit);
-        (taken, f64::from(ws.buffered_amount()))
+        match self.get(id) {
+            Some(ws) => (self.hot.hand_over(&ws, from, count, limit), f64::from(ws.buffered_amount())),
+            None => (0, 0.0),
+        }
     }
 
     pub fn close(&self, id: SocketId, code: CloseCode, reason: &str) {
@@ -83,7 +73,7 @@ impl Socket {
             return;
         };
         if code == CloseCode::GIVEN_UP || ws.ready_state() == WebSocket::CONNECTING {
-            abandon(&ws, reason);
+            self.hot.abandon(&ws, reason);
             self.current.replace(None);
         } else {
             let _ = ws.close_with_code_and_reason(code.0, reason);
@@ -104,8 +94,7 @@ impl Socket {
     /// Whatever the socket still says is nobody's business.
     pub fn forget(&self) {
         if let Some((_, ws)) = self.current.take() {
-            detach(&ws);
-            let _ = ws.close();
+            self.hot.abandon(&ws, "");
         }
     }
 

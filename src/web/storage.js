@@ -5,9 +5,10 @@
 const LONGEST = 65536;
 
 export class Store {
-  constructor(storage, key, events) {
+  constructor(storage = "local", key = "hermes-session", events) {
     this.key = key;
     this.events = events;
+    this.handle = undefined;
     // The session as last saved or found.
     this.session = null;
     this.told = false;
@@ -21,8 +22,8 @@ export class Store {
     if (typeof this.storage?.getItem !== "function") this.storage = undefined;
   }
 
-  restore(handle) {
-    const refused = (error) => (this.isNews(error) ? handle.restore_failed(false) : this.hand(this.session, handle));
+  restore() {
+    const refused = (error) => (this.isNews(error) ? this.handle.notRestored(false) : this.hand(this.session));
     if (this.refused) return refused(this.refused);
     let found;
     try {
@@ -30,48 +31,48 @@ export class Store {
     } catch (error) {
       return refused(error);
     }
-    if (typeof found?.then === "function") found.then((text) => this.found(text, handle), refused);
-    else this.found(found, handle);
+    if (typeof found?.then === "function") found.then((text) => this.found(text), refused);
+    else this.found(found);
   }
 
-  found(text, handle) {
+  found(text) {
     // What the page saved meanwhile is newer than what was stored.
-    if (this.session !== null || text === null || text === undefined) return this.hand(this.session, handle);
+    if (this.session !== null || text === null || text === undefined) return this.hand(this.session);
     let session;
     try {
       session = typeof text === "string" && text.length <= LONGEST ? JSON.parse(text) : undefined;
     } catch {
       session = undefined;
     }
-    if (session === null || typeof session !== "object" || Array.isArray(session)) return handle.restore_failed(true);
+    if (session === null || typeof session !== "object" || Array.isArray(session)) return this.handle.notRestored(true);
     const known = typeof session.token === "string" || typeof session.savedAt === "number";
     if (known) this.session = session;
-    this.hand(session, handle);
+    this.hand(session);
   }
 
-  hand(session, handle) {
-    if (session === null) return handle.restored_nothing();
+  hand(session) {
+    if (session === null) return this.handle.restored(false);
     const { token, clientId, savedAt } = session;
-    handle.restored(text(token), text(clientId), typeof savedAt === "number" ? Date.now() - savedAt : undefined);
+    this.handle.restored(true, text(token), text(clientId), typeof savedAt === "number" ? Date.now() - savedAt : undefined);
   }
 
-  save(data, handle) {
+  save(data) {
     this.session = { ...data, savedAt: Date.now() };
-    this.write((storage) => storage.setItem(this.key, JSON.stringify(this.session)), handle);
+    this.write((storage) => storage.setItem(this.key, JSON.stringify(this.session)));
   }
 
-  saveToken(token, clientId, handle) {
-    this.save({ token, clientId }, handle);
+  saveToken(token, clientId) {
+    this.save({ token, clientId });
   }
 
-  clear(handle) {
+  clear() {
     this.session = null;
-    this.write((storage) => storage.removeItem(this.key), handle);
+    this.write((storage) => storage.removeItem(this.key));
   }
 
-  write(act, handle) {
+  write(act) {
     if (this.storage === undefined) return;
-    const denied = (error) => this.isNews(error) && handle.storage_denied();
+    const denied = (error) => this.isNews(error) && this.handle.storageDenied();
     try {
       const pending = act(this.storage);
       if (typeof pending?.then === "function") pending.then(undefined, denied);

@@ -2,18 +2,15 @@
 
 use wasm_bindgen::prelude::*;
 
-#[wasm_bindgen(module = "/src/web/storage.js")]
+#[wasm_bindgen]
 extern "C" {
+    /// The class of that name in storage.js.
     pub type Store;
 
-    #[wasm_bindgen(constructor)]
-    pub fn new(storage: JsValue, key: &str, events: &super::events::Events) -> Store;
     #[wasm_bindgen(method)]
-    pub fn restore(this: &Store, handle: &JsValue);
+    pub fn restore(this: &Store);
     #[wasm_bindgen(method, js_name = saveToken)]
-    pub fn save_token(this: &Store, token: &str, client_id: Option<String>, handle: &JsValue);
+    pub fn save_token(this: &Store, token: &str, client_id: Option<&str>);
     #[wasm_bindgen(method)]
-    pub fn save(this: &Store, data: JsValue, handle: &JsValue);
-    #[wasm_bindgen(method)]
-    pub fn clear(this: &Store, handle: &JsValue);
+    pub fn clear(this: &Store);
 }
