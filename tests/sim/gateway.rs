@@ -29,12 +29,14 @@ pub struct Gateway {
     pub sessions: BTreeMap<String, String>,
     /// Every application frame that came, with the client it came from, in order.
     pub received: Vec<(String, String)>,
-    connections: BTreeMap<u32, Connection>,
-    issued: u32,
+    /// Who is on the line.
+    pub connections: BTreeMap<u32, Connection>,
+    /// How many sessions it has begun.
+    pub issued: u32,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Connection {
+pub struct Connection {
     client: Option<String>,
     token: Option<String>,
 }
