@@ -382,12 +382,6 @@ impl World {
         self.line.events().map(|(_, name, _)| name).collect()
     }
 
-    pub fn lifecycle(&self) -> Vec<&str> {
-        let mut names = self.heard();
-        names.retain(|name| name.starts_with("ws-"));
-        names
-    }
-
     /// The last event of that name.
     pub fn hears(&self, name: &str) -> &Value {
         let last = self.line.events().filter(|event| event.1 == name).last();
