@@ -353,18 +353,16 @@ impl<B: Browser> Line<B> {
     }
 }
 
-/// Options as a page nests them; `routes` and `closePolicy` are rows of two.
+/// Options as a page nests them; `closePolicy` is rows of two.
 pub fn config(options: &str) -> Config {
     let nested: Value = serde_json::from_str(options).expect("options are JSON");
-    let rows = |name: &str| nested[name].as_array().cloned().unwrap_or_default();
-    let text = |value: &Value| value.as_str().expect("a string").to_string();
+    let close_policy = nested["closePolicy"].as_array().cloned().unwrap_or_default();
     let code = |value: &Value| CloseCode(value.as_u64().expect("a number") as u16);
     let mut values = Map::new();
     flatten("", &nested, &mut values);
     Config::parse(Options {
         values: &Value::Object(values),
-        routes: rows("routes").iter().map(|row| (text(&row[0]), text(&row[1]))).collect(),
-        close_policy: rows("closePolicy")
+        close_policy: close_policy
             .iter()
             .map(|row| (code(&row[0]), row[1].as_bool().expect("true or false")))
             .collect(),

@@ -426,3 +426,46 @@ fn the_page_can_change_the_waits_from_the_next_failure_on() {
     world.run(1000);
     assert_eq!(world.hears("ws-failed")["attempts"], 2);
 }
+
+#[test]
+fn the_log_tells_in_order_why_the_line_closed_why_it_waits_and_what_waits_with_it() {
+    let mut world = World::moored(PLAIN_WAITS, Gateway::default());
+    world.gateway_says(&json!({"type": "server-advice", "retryAfterMs": 700}));
+    world.gateway_closes(1012);
+    world.net().plan.refuses = true;
+    world.run(25);
+    world.chat("m0");
+    world.run(800);
+    world.signal(Signal::Visible);
+    let log = world.line.client.explain();
+    let mut rest = log.as_str();
+    for word in [
+        "asked to connect",
+        "open",
+        "ready",
+        "stable",
+        "1012",
+        "server-restart",
+        "700",
+        "advised",
+        "dialling",
+        "1006",
+        "transport",
+        "8000",
+        "queue: 1",
+        "visible",
+    ] {
+        let at = rest.find(word);
+        let at = at.unwrap_or_else(|| panic!("{word:?} is missing, or not in its place:\n{log}"));
+        rest = &rest[at..];
+    }
+    assert!(!log.contains("m0") && !log.contains("t1"), "no payload and no token enters it:\n{log}");
+}
+
+#[test]
+fn the_log_keeps_a_bounded_number_of_lines() {
+    let mut world = waiting(PLAIN_WAITS, 1);
+    world.net().plan.refuses = true;
+    world.run(86_400_000);
+    assert!(world.line.client.explain().lines().count() <= 64);
+}
