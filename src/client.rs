@@ -272,6 +272,11 @@ impl Client {
         self.journal.text()
     }
 
+    /// Overrules the close code table for one code.
+    pub fn set_policy(&mut self, code: CloseCode, retry: bool) {
+        self.config.close_policy.push((code, retry));
+    }
+
     /// Changes how often and how fast to try again, from the next failure on.
     pub fn set_retry(&mut self, base_ms: f64, max_ms: f64, max_attempts: f64) {
         self.config.backoff.base_ms = base_ms;

@@ -94,7 +94,8 @@ pub struct Outbox {
     waiting: u32,
     waiting_bytes: f64,
     newest: Vec<(Box<str>, u32)>,
-    mortal: u32,
+    /// No message expires before it.
+    soonest: Option<Instant>,
     doubts: VecDeque<Doubt>,
     settled: Vec<Settled>,
 }
@@ -111,7 +112,7 @@ impl Outbox {
             waiting: 0,
             waiting_bytes: 0.0,
             newest: Vec::new(),
-            mortal: 0,
+            soonest: None,
             doubts: VecDeque::new(),
             settled: Vec::new(),
         }
@@ -151,8 +152,8 @@ impl Outbox {
         self.entries.push_back(Entry { bytes, gone: false, expires });
         self.waiting += 1;
         self.waiting_bytes += f64::from(bytes);
-        if expires.is_some() {
-            self.mortal += 1;
+        if let Some(at) = expires {
+            self.soonest = earlier(self.soonest, at);
         }
         if !taken_in {
             self.settle_waiting(id, Fate::Rejected, unwanted);
@@ -167,27 +168,26 @@ impl Outbox {
         while self.entries.get(self.taken)?.gone {
             self.taken += 1;
         }
-        let count = self.entries.range(self.taken..).take_while(|entry| !entry.gone).count();
-        Some((self.id_at(self.taken), count as u32))
+        let mut end = self.taken;
+        while self.entries.get(end).is_some_and(|entry| !entry.gone) {
+            end += 1;
+        }
+        Some((self.id_at(self.taken), (end - self.taken) as u32))
     }
 
     /// The socket accepted the next `count` messages of the run.
     pub fn handed_over(&mut self, count: u32) {
-        let end = (self.taken + count as usize).min(self.entries.len());
-        let mut bytes = 0.0;
-        let mut mortal = 0;
-        for entry in self.entries.range(self.taken..end) {
-            bytes += f64::from(entry.bytes);
-            mortal += u32::from(entry.expires.is_some());
+        for _ in 0..count {
+            let Some(entry) = self.entries.get(self.taken) else {
+                break;
+            };
+            self.taken += 1;
+            self.taken_bytes += f64::from(entry.bytes);
+            self.waiting -= 1;
+            self.waiting_bytes -= f64::from(entry.bytes);
         }
-        let moved = (end - self.taken) as u32;
-        self.taken = end;
-        self.taken_bytes += bytes;
-        self.waiting = self.waiting.saturating_sub(moved);
-        self.waiting_bytes -= bytes;
-        self.mortal -= mortal;
         if !self.newest.is_empty() {
-            let first_waiting = self.id_at(end);
+            let first_waiting = self.id_at(self.taken);
             let base = self.base;
             self.newest.retain(|(_, id)| id.wrapping_sub(base) >= first_waiting.wrapping_sub(base));
         }
@@ -228,40 +228,39 @@ impl Outbox {
 
     /// Settles the first `written` entries; none of those that were settled before.
     fn write_out(&mut self, now: Instant, written: usize) {
-        let mut rows = core::mem::take(&mut self.settled);
         let mut run = self.base;
-        let mut id = self.base;
-        let mut end_run = |run: u32, end: u32| {
-            let count = end.wrapping_sub(run);
-            settle(&mut rows, run, count, Fate::Sent, false);
-            if count > 0 {
-                self.doubts.push_back(Doubt { from: run, count, since: now });
+        for _ in 0..written {
+            if self.entries.pop_front().is_some_and(|entry| entry.gone) {
+                self.believe(now, run);
+                run = self.base.wrapping_add(1);
             }
-        };
-        for entry in self.entries.drain(..written) {
-            if entry.gone {
-                end_run(run, id);
-                run = id.wrapping_add(1);
-            }
-            id = id.wrapping_add(1);
+            self.base = self.base.wrapping_add(1);
         }
-        end_run(run, id);
-        self.settled = rows;
+        self.believe(now, run);
         self.taken -= written;
-        self.base = id;
+    }
+
+    /// Settles what lies between `run` and the first entry as sent, which may turn out otherwise.
+    fn believe(&mut self, now: Instant, run: u32) {
+        let count = self.base.wrapping_sub(run);
+        if count > 0 {
+            settle(&mut self.settled, run, count, Fate::Sent, false);
+            self.doubts.push_back(Doubt { from: run, count, since: now });
+        }
     }
 
     /// The socket is gone. What the browser still held goes back to the head of the queue; what it had written out is
     /// believed to have arrived if the end was clean, and of unknown fate if not.
     pub fn socket_lost(&mut self, now: Instant, buffered: f64, clean: bool) {
         self.drained(now, buffered);
-        let mut back = 0.0;
-        for entry in self.entries.range(..self.taken).filter(|entry| !entry.gone) {
-            self.waiting += 1;
-            self.mortal += u32::from(entry.expires.is_some());
-            back += f64::from(entry.bytes);
+        for index in 0..self.taken {
+            if let Some(entry) = self.entries.get(index)
+                && !entry.gone
+            {
+                self.waiting += 1;
+                self.waiting_bytes += f64::from(entry.bytes);
+            }
         }
-        self.waiting_bytes += back;
         self.taken = 0;
         self.taken_bytes = 0.0;
         self.controls.clear();
@@ -296,26 +295,28 @@ impl Outbox {
 
     /// Settles what has waited too long.
     pub fn expire(&mut self, now: Instant) {
-        if self.mortal == 0 {
+        if self.soonest.is_none_or(|at| at > now) {
             return;
         }
+        self.soonest = None;
         let (mut id, end) = (self.id_at(self.taken), self.next_id());
         while id != end {
             // By id, not by index: settling the head moves the indices.
             let index = id.wrapping_sub(self.base) as usize;
-            if self.entries.get(index).is_some_and(|entry| entry.expires.is_some_and(|at| at <= now)) {
-                self.settle_waiting(id, Fate::Expired, false);
+            if let Some(Entry { gone: false, expires: Some(at), .. }) = self.entries.get(index).copied() {
+                if at <= now {
+                    self.settle_waiting(id, Fate::Expired, false);
+                } else {
+                    self.soonest = earlier(self.soonest, at);
+                }
             }
             id = id.wrapping_add(1);
         }
     }
 
-    /// When the next message expires.
+    /// When to look for messages that have expired: not after the first that does.
     pub fn next_expiry(&self) -> Option<Instant> {
-        if self.mortal == 0 {
-            return None;
-        }
-        self.entries.range(self.taken..).filter(|entry| !entry.gone).filter_map(|entry| entry.expires).min()
+        self.soonest
     }
 
     /// Rejects all that waits, for good.
@@ -373,15 +374,13 @@ impl Outbox {
     }
 
     fn evict_oldest(&mut self) -> bool {
-        let oldest = self
-            .entries
-            .range(self.taken..)
-            .position(|entry| !entry.gone)
-            .map(|offset| self.id_at(self.taken + offset));
-        if let Some(id) = oldest {
-            self.settle_waiting(id, Fate::Evicted, false);
+        let mut index = self.taken;
+        while self.entries.get(index).is_some_and(|entry| entry.gone) {
+            index += 1;
         }
-        oldest.is_some()
+        let found = index < self.entries.len();
+        self.settle_waiting(self.id_at(index), Fate::Evicted, false);
+        found
     }
 
     fn settle_waiting(&mut self, id: u32, fate: Fate, by_choice: bool) {
@@ -395,7 +394,6 @@ impl Outbox {
         entry.gone = true;
         self.waiting = self.waiting.saturating_sub(1);
         self.waiting_bytes -= f64::from(entry.bytes);
-        self.mortal -= u32::from(entry.expires.is_some());
         self.newest.retain(|(_, held)| *held != id);
         settle(&mut self.settled, id, 1, fate, by_choice);
         // Without a taken entry before it, a settled head has nothing to wait for.
@@ -435,6 +433,10 @@ impl Fate {
             Self::Unknown => Some(Fault::Unknown),
         }
     }
+}
+
+fn earlier(one: Option<Instant>, other: Instant) -> Option<Instant> {
+    Some(one.map_or(other, |one| one.min(other)))
 }
 
 fn settle(rows: &mut Vec<Settled>, from: u32, count: u32, fate: Fate, by_choice: bool) {

@@ -3,18 +3,27 @@
 //! Nothing here can ask what time it is: time comes in with each input, so that a run can be repeated exactly.
 
 use core::fmt;
+use core::num::NonZeroU64;
 
 /// Milliseconds since the driver's epoch. It has no `now()`: the driver stamps inputs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instant(u64);
+///
+/// One is added inside: an absent deadline then needs no room of its own, in the timers or in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(NonZeroU64);
+
+impl Default for Instant {
+    fn default() -> Self {
+        Self(NonZeroU64::MIN)
+    }
+}
 
 impl Instant {
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
+        Self(NonZeroU64::MIN.saturating_add(millis))
     }
 
     pub const fn as_millis(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// The instant `millis` later; the end of time where that would overflow.
@@ -24,13 +33,14 @@ impl Instant {
 
     /// Milliseconds since `earlier`; 0 where `earlier` is later, so that a clock that jumps back harms nothing.
     pub const fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
+        self.0.get().saturating_sub(earlier.0.get())
     }
 }
 
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "+{}.{:03}s", self.0 / 1000, self.0 % 1000)
+        let millis = self.as_millis();
+        write!(f, "+{}.{:03}s", millis / 1000, millis % 1000)
     }
 }
 
@@ -108,6 +118,7 @@ impl TimerTable {
         None
     }
 
+    #[inline(never)]
     fn write(&mut self, timer: Timer, at: Option<Instant>) {
         if let Some(slot) = self.deadlines.get_mut(timer as usize) {
             *slot = at;

@@ -21,6 +21,7 @@ use crate::error::{Cause, Fault};
 use crate::session::Snapshot;
 use crate::time::Instant;
 use crate::wire::{CloseCode, Disposition, FrameId, Route, View};
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -55,8 +56,8 @@ pub struct Inbound<'a> {
 /// One row of the route table: a frame type and the event that it becomes, if any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteRow {
-    pub frame_type: String,
-    pub event: Option<String>,
+    pub frame_type: Cow<'static, str>,
+    pub event: Option<&'static str>,
 }
 
 /// A plug-in. Construction is in `create`; the client sees only this.

@@ -10,7 +10,6 @@ use crate::session::{MAX_TOKEN_BYTES, Snapshot};
 use crate::time::Instant;
 use crate::wire::{CloseCode, Disposition, Route, push_json_string, push_number};
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Frame types that the protocol itself understands. `session-init` is one of them and an event as well.
@@ -20,16 +19,21 @@ const REFUSED: Route = Route(3);
 const OFFER: Route = Route(4);
 const PONG: Route = Route(5);
 const ADVICE: Route = Route(6);
-const CONTROL: [&str; 5] = ["session-resumed", "session-refused", "gateway-offer", "pong", "server-advice"];
 
-/// Frame types that only become events.
-const EVENTS: [(&str, &str); 6] = [
-    ("chat", "chat-message"),
-    ("chat-message", "chat-message"),
-    ("status-update", "status-update"),
-    ("pr-notification", "pr-notification"),
-    ("player-joined", "player-joined"),
-    ("player-left", "player-left"),
+/// The types behind the session's own, and the events that they become: those that the protocol understands as well come
+/// first, as numbered above.
+const TYPES: [(&str, Option<&str>); 11] = [
+    ("session-resumed", None),
+    ("session-refused", None),
+    ("gateway-offer", None),
+    ("pong", None),
+    ("server-advice", None),
+    ("chat", Some("chat-message")),
+    ("chat-message", Some("chat-message")),
+    ("status-update", Some("status-update")),
+    ("pr-notification", Some("pr-notification")),
+    ("player-joined", Some("player-joined")),
+    ("player-left", Some("player-left")),
 ];
 
 /// How far a socket has come. `disconnected` always leads back to `Greeting`.
@@ -51,7 +55,6 @@ enum Phase {
 
 pub struct Nexus {
     config: NexusConfig,
-    routes: Vec<RouteRow>,
     session: Option<Snapshot>,
     /// The session that this socket asked for.
     asked_for: Option<Snapshot>,
@@ -67,14 +70,7 @@ impl Nexus {
             token_field: config.nexus.token_field.clone(),
             ..config.nexus
         };
-        Self {
-            routes: route_table(&nexus.init_type),
-            config: nexus,
-            session: None,
-            asked_for: None,
-            phase: Phase::Greeting,
-            probe: 0,
-        }
+        Self { config: nexus, session: None, asked_for: None, phase: Phase::Greeting, probe: 0 }
     }
 
     fn become_ready(&mut self, cx: &mut Context<'_>, recovered: bool) {
@@ -160,7 +156,12 @@ impl Protocol for Nexus {
     }
 
     fn routes(&self) -> Vec<RouteRow> {
-        self.routes.clone()
+        let mut rows = Vec::with_capacity(1 + TYPES.len());
+        rows.push(RouteRow { frame_type: self.config.init_type.clone().into(), event: Some("session-init") });
+        rows.extend(
+            TYPES.iter().map(|(frame_type, event)| RouteRow { frame_type: (*frame_type).into(), event: *event }),
+        );
+        rows
     }
 
     fn control_routes(&self) -> u32 {
@@ -240,16 +241,4 @@ impl Protocol for Nexus {
     fn restore(&mut self, snapshot: Option<Snapshot>) {
         self.session = snapshot;
     }
-}
-
-/// Control types, then the events.
-fn route_table(init_type: &str) -> Vec<RouteRow> {
-    let row = |frame_type: &str, event: &str| RouteRow {
-        frame_type: frame_type.into(),
-        event: (!event.is_empty()).then(|| event.into()),
-    };
-    let mut rows = vec![row(init_type, "session-init")];
-    rows.extend(CONTROL.iter().map(|frame_type| row(frame_type, "")));
-    rows.extend(EVENTS.iter().map(|(frame_type, event)| row(frame_type, event)));
-    rows
 }

@@ -45,7 +45,7 @@ export abstract class Line extends EventTarget {
 
   /** Dials, and keeps the line up from then on. Does nothing while it is up or being put up; while waiting, it tries at once. */
   connect(): void {
-    this.#call((page) => page.handle.connect());
+    this.#call((page) => page.connect());
   }
 
   /**

@@ -7,9 +7,9 @@ use super::storage::Store;
 use crate::client::Client;
 use crate::contract::{Input, Output, Status};
 use crate::error::ApiMisuse;
-use crate::wire::CloseCode;
+use crate::wire::{CloseCode, SocketId};
 use alloc::string::String;
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, RefCell, RefMut};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// What came of an effect.
@@ -21,7 +21,7 @@ enum Done {
 }
 
 pub struct Driver {
-    pub client: RefCell<Client>,
+    client: RefCell<Client>,
     pub socket: Socket,
     pub clock: Clock,
     events: Events,
@@ -53,10 +53,10 @@ impl Driver {
         }
         let now = match &input {
             // A message that goes out at once needs no clock, which would cost as much as all the rest of its way.
-            Input::Send { ttl_ms: None, .. } if self.client.borrow().status() == Status::Connected => self.clock.last(),
+            Input::Send { ttl_ms: None, .. } if self.client().status() == Status::Connected => self.clock.last(),
             _ => self.clock.now(),
         };
-        self.client.borrow_mut().handle(now, input)?;
+        self.client().handle(now, input)?;
         // A listener called us while its event was being dispatched: the loop further out goes on.
         if self.draining.replace(true) {
             return Ok(());
@@ -64,7 +64,7 @@ impl Driver {
         loop {
             // A `let` of its own: in `match self.client.borrow_mut().poll_output()` the guard would live until the end of
             // the `match`, and the first listener that calls `send` would panic.
-            let output = self.client.borrow_mut().poll_output();
+            let output = self.client().poll_output();
             match self.perform(output) {
                 Done::Nothing => {}
                 // What follows from an effect at once is fed before the next output is asked for.
@@ -81,7 +81,7 @@ impl Driver {
             Output::Restore => self.store.restore(),
             Output::Resolve { ticket } => self.env.resolve(ticket),
             Output::Open { socket } => {
-                if !self.socket.open(socket, &self.env.url(), &self.env.protocols()) {
+                if !self.socket.open(socket.0) {
                     return Done::Answered(Input::Closed {
                         socket,
                         code: CloseCode::ABNORMAL,
@@ -91,16 +91,19 @@ impl Driver {
                     });
                 }
             }
-            Output::Transmit { socket, text } => self.socket.transmit(socket, &text),
+            Output::Transmit { socket, text } => self.socket.transmit(socket.0, &text),
             Output::HandOver { socket, from, count, limit } => {
-                let (count, buffered) = self.socket.hand_over(socket, from, count, limit);
+                let count = self.socket.hand_over(socket.0, from, count, limit);
+                let buffered = self.socket.buffered().max(0.0);
                 return Done::Answered(Input::HandedOver { socket, count, buffered });
             }
-            Output::Close { socket, code, reason } => self.socket.close(socket, code, &reason),
+            Output::Close { socket, code, reason } => {
+                self.socket.close(socket.0, code.0, &reason, code == CloseCode::GIVEN_UP);
+            }
             Output::Persist(Some(snapshot)) => self.store.save_token(&snapshot.token, snapshot.client_id.as_deref()),
             Output::Persist(None) => self.store.clear(),
-            Output::Settle(settled) => self.socket.settle(settled),
-            Output::Release { before } => self.socket.hot.release(before),
+            Output::Settle(settled) => self.socket.settle(settled.from, settled.count, settled.fate as u32),
+            Output::Release { before } => self.socket.release(before),
             Output::Event(event) => self.events.tell(event),
             Output::Timeout(at) => {
                 self.alarm.arm(&self.env, self.clock.last(), at);
@@ -110,18 +113,26 @@ impl Driver {
         Done::Nothing
     }
 
+    /// The core, for as long as one statement takes: no borrow may be held while the page's code can run.
+    pub fn client(&self) -> RefMut<'_, Client> {
+        match self.client.try_borrow_mut() {
+            Ok(client) => client,
+            // `borrow_mut` would bring the formatting machinery along.
+            Err(_) => panic!("the core was entered twice"),
+        }
+    }
+
     fn feed(&self, input: Input<'_>) {
         // Only a page's command can be a misuse.
-        let _ = self.client.borrow_mut().handle(self.clock.now(), input);
+        let _ = self.client().handle(self.clock.now(), input);
     }
 
     /// The timer rang.
     pub fn ring(&self) {
         self.alarm.rang();
-        if let Some((socket, buffered)) = self.socket.buffered()
-            && !super::DEAD.load(Relaxed)
-        {
-            self.feed(Input::Buffered { socket, buffered });
+        let buffered = self.socket.buffered();
+        if buffered >= 0.0 && !super::DEAD.load(Relaxed) {
+            self.feed(Input::Buffered { socket: SocketId(self.socket.id()), buffered });
         }
         let _ = self.step(Input::Timeout);
     }

@@ -1,5 +1,7 @@
 // The JavaScript half of env.rs: the url provider and the signals of the surroundings.
 
+import { BACK, OFFLINE, ONLINE, PUT_AWAY, RESUMED, RING, UNRESOLVED, VISIBLE } from "./tell.js";
+
 export class Env {
   constructor(provider, events) {
     this.provider = provider;
@@ -16,14 +18,14 @@ export class Env {
     const { handle } = this;
     const fail = (error) => {
       this.events.cause = error;
-      handle.resolved(ticket, false);
+      handle.tell(UNRESOLVED, ticket);
     };
     const take = (answer) => {
       try {
         const given = typeof answer === "string" || answer instanceof URL ? { url: answer } : answer;
         this.url = this.events.url = dialable(given.url);
         this.protocols = [].concat(given.protocols ?? []);
-        handle.resolved(ticket, true, typeof given.token === "string" ? given.token : undefined);
+        handle.resolved(ticket, typeof given.token === "string" ? given.token : undefined);
       } catch (error) {
         fail(error);
       }
@@ -41,7 +43,7 @@ export class Env {
   // The driver's one timer.
   arm(waitMs) {
     clearTimeout(this.timer);
-    this.timer = waitMs < 0 ? undefined : setTimeout(() => this.handle.ring(), waitMs);
+    this.timer = waitMs < 0 ? undefined : setTimeout(() => this.handle.tell(RING, 0), waitMs);
   }
 
   listen() {
@@ -49,13 +51,13 @@ export class Env {
     const { signal } = this.listening;
     const on = (target, type, tell) => target?.addEventListener?.(type, tell, { signal });
     const { document } = globalThis;
-    on(globalThis, "online", () => handle.signal(0));
-    on(globalThis, "offline", () => handle.signal(1));
-    on(document, "visibilitychange", () => document.visibilityState === "visible" && handle.signal(2));
-    on(globalThis, "pageshow", (event) => event.persisted && handle.signal(3));
-    on(document, "resume", () => handle.signal(4));
-    on(globalThis, "pagehide", () => handle.signal(5));
-    on(document, "freeze", () => handle.signal(5));
+    on(globalThis, "online", () => handle.tell(ONLINE, 0));
+    on(globalThis, "offline", () => handle.tell(OFFLINE, 0));
+    on(document, "visibilitychange", () => document.visibilityState === "visible" && handle.tell(VISIBLE, 0));
+    on(globalThis, "pageshow", (event) => event.persisted && handle.tell(BACK, 0));
+    on(document, "resume", () => handle.tell(RESUMED, 0));
+    on(globalThis, "pagehide", () => handle.tell(PUT_AWAY, 0));
+    on(document, "freeze", () => handle.tell(PUT_AWAY, 0));
   }
 
   dispose() {

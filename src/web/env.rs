@@ -1,7 +1,6 @@
 //! What the surroundings offer: a clock that survives sleep, entropy, one timer, the url provider, signals.
 
 use crate::time::Instant;
-use alloc::string::String;
 use core::cell::Cell;
 use wasm_bindgen::prelude::*;
 
@@ -12,10 +11,6 @@ extern "C" {
 
     #[wasm_bindgen(method)]
     pub fn resolve(this: &Env, ticket: u32);
-    #[wasm_bindgen(method, getter)]
-    pub fn url(this: &Env) -> String;
-    #[wasm_bindgen(method, getter)]
-    pub fn protocols(this: &Env) -> JsValue;
     /// The one timer: replaces what was set; a negative wait sets none.
     #[wasm_bindgen(method)]
     fn arm(this: &Env, wait_ms: i32);

@@ -15,13 +15,12 @@ use crate::protocol;
 use crate::session::{Snapshot, Stored};
 use crate::wire::{CloseCode, FrameId, Route, SocketId, View, push_number};
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use driver::Driver;
 use env::Env;
 use events::Events;
-use socket::{Hot, Socket};
+use socket::Socket;
 use storage::Store;
 use wasm_bindgen::prelude::*;
 
@@ -33,6 +32,8 @@ extern "C" {
     /// Set by events.js: tells every line of this page.
     #[wasm_bindgen(js_name = moorlinePanicked)]
     fn panicked(text: &str);
+    #[wasm_bindgen(js_namespace = Reflect)]
+    fn get(object: &JsValue, key: &str) -> JsValue;
 }
 
 #[global_allocator]
@@ -71,30 +72,18 @@ pub struct Handle {
 
 #[wasm_bindgen]
 impl Handle {
-    /// `values` are the options by their paths; `policy` close codes, negative where they are fatal. Nothing where an option
-    /// is malformed, which the shim has seen to.
-    pub fn open(
-        events: Events,
-        hot: Hot,
-        store: Store,
-        env: Env,
-        values: &JsValue,
-        policy: &[i32],
-        seed: f64,
-    ) -> Option<Handle> {
-        let close_policy = policy.iter().map(|code| (CloseCode(code.unsigned_abs() as u16), *code > 0)).collect();
-        let config = Config::parse(Options { values: &Object(values), close_policy }).ok()?;
+    /// `values` are the options by their paths. Nothing where an option is malformed, which the shim has seen to.
+    pub fn open(events: Events, socket: Socket, store: Store, env: Env, values: &JsValue, seed: f64) -> Option<Handle> {
+        let config = Config::parse(Options { values: &Object(values), close_policy: Vec::new() }).ok()?;
         let protocol = protocol::create(&config);
+        for row in protocol.routes() {
+            socket.route(&row.frame_type, row.event.unwrap_or_default());
+        }
         let client = Client::new(config, protocol, seed.to_bits());
-        let socket = Socket::new(hot, &client.routes());
         Some(Self { driver: Driver::new(client, socket, events, store, env) })
     }
 
     // From the page.
-
-    pub fn connect(&self) {
-        self.feed(Input::Connect);
-    }
 
     /// The shim has checked both.
     pub fn disconnect(&self, code: u16, reason: String) {
@@ -122,18 +111,18 @@ impl Handle {
         self.feed(Input::Session(token.map(|token| Snapshot { token, client_id })));
     }
 
-    pub fn retry(&self, base_ms: f64, max_ms: f64, max_attempts: f64) {
-        self.driver.client.borrow_mut().set_retry(base_ms, max_ms, max_attempts);
+    /// What a close code means to the page.
+    pub fn policy(&self, code: u16, retry: bool) {
+        self.driver.client().set_policy(CloseCode(code), retry);
     }
 
-    pub fn dispose(&self) {
-        self.feed(Input::Dispose);
-        self.driver.socket.forget();
+    pub fn retry(&self, base_ms: f64, max_ms: f64, max_attempts: f64) {
+        self.driver.client().set_retry(base_ms, max_ms, max_attempts);
     }
 
     /// 0 idle, 1 connecting, 2 connected, 3 reconnecting, 4 closed.
     pub fn state(&self) -> u32 {
-        match self.driver.client.borrow().status() {
+        match self.driver.client().status() {
             Status::Idle => 0,
             Status::Connecting => 1,
             Status::Connected => 2,
@@ -142,106 +131,91 @@ impl Handle {
         }
     }
 
-    /// In the order of `COUNTED` in page.js; NaN for what there is none of.
-    pub fn stats(&self) -> Vec<f64> {
-        let client = self.driver.client.borrow();
+    /// One of `COUNTED` in page.js; NaN where there is none.
+    pub fn stat(&self, which: u32) -> f64 {
+        let client = self.driver.client();
         let counters = client.counters();
         let (messages, bytes) = client.queue();
         let now = self.driver.clock.now();
         let millis = |ms: Option<u64>| ms.map_or(f64::NAN, |ms| ms as f64);
-        vec![
-            f64::from(client.attempts()),
-            f64::from(messages),
-            bytes,
-            millis(client.waiting_since().map(|since| now.since(since))),
-            self.driver.socket.buffered().map_or(0.0, |held| held.1),
-            counters.received,
-            counters.misbehaved,
-            f64::from(counters.sockets),
-            f64::from(counters.connections),
-            counters.rtt_ms.unwrap_or(f64::NAN),
-            millis(client.next_attempt().map(|at| at.since(now))),
-        ]
+        match which {
+            0 => f64::from(client.attempts()),
+            1 => f64::from(messages),
+            2 => bytes,
+            3 => millis(client.waiting_since().map(|since| now.since(since))),
+            4 => self.driver.socket.buffered().max(0.0),
+            5 => counters.received,
+            6 => counters.misbehaved,
+            7 => f64::from(counters.sockets),
+            8 => f64::from(counters.connections),
+            9 => counters.rtt_ms.unwrap_or(f64::NAN),
+            _ => millis(client.next_attempt().map(|at| at.since(now))),
+        }
     }
 
     /// A line of text for each fact.
     pub fn explain(&self) -> String {
-        self.driver.client.borrow().explain()
+        self.driver.client().explain()
     }
 
     // From the JavaScript halves.
 
     /// The hot path: whether a frame may be delivered at once.
     pub fn admit(&self, socket: u32, route: u32) -> bool {
-        self.driver.client.borrow_mut().admit(SocketId(socket), Route(route))
+        self.driver.client().admit(SocketId(socket), Route(route))
     }
 
     /// Any other frame. Answers whether it is held back.
     pub fn received(&self, socket: u32, route: u32, key: u32, frame: &JsValue) -> bool {
         let (socket, route, frame_id) = (SocketId(socket), Route(route), FrameId(key));
         self.feed(Input::Received { socket, route, frame: frame_id, view: &Object(frame) });
-        self.driver.client.borrow().holds_frames()
-    }
-
-    /// `fault`: 0 binary, 1 too large, 2 not JSON.
-    pub fn garbled(&self, socket: u32, fault: u32) {
-        let fault = match fault {
-            0 => Fault::Binary,
-            1 => Fault::FrameTooLarge,
-            _ => Fault::NotJson,
-        };
-        self.feed(Input::Garbled { socket: SocketId(socket), fault });
-    }
-
-    pub fn opened(&self, socket: u32) {
-        self.feed(Input::Opened { socket: SocketId(socket) });
+        self.driver.client().holds_frames()
     }
 
     pub fn closed(&self, socket: u32, code: u16, clean: bool, buffered: f64, reason: String) {
         self.feed(Input::Closed { socket: SocketId(socket), code: CloseCode(code), reason, clean, buffered });
     }
 
-    /// The timer rang.
-    pub fn ring(&self) {
-        self.driver.ring();
+    /// The url provider answered.
+    pub fn resolved(&self, ticket: u32, token: Option<String>) {
+        self.feed(Input::Resolved { ticket, answer: Ok(token) });
     }
 
-    /// The url provider answered, or failed.
-    pub fn resolved(&self, ticket: u32, ok: bool, token: Option<String>) {
-        self.feed(Input::Resolved { ticket, answer: if ok { Ok(token) } else { Err(()) } });
+    /// Something was stored.
+    pub fn restored(&self, token: Option<String>, client_id: Option<String>, age_ms: Option<f64>) {
+        self.feed(Input::Restored(Ok(Some(Stored { token, client_id, age_ms }))));
     }
 
-    /// What was stored, if anything.
-    pub fn restored(&self, found: bool, token: Option<String>, client_id: Option<String>, age_ms: Option<f64>) {
-        self.feed(Input::Restored(Ok(found.then_some(Stored { token, client_id, age_ms }))));
-    }
-
-    #[wasm_bindgen(js_name = notRestored)]
-    pub fn not_restored(&self, corrupt: bool) {
-        self.feed(Input::Restored(Err(if corrupt { Fault::StorageCorrupt } else { Fault::StorageDenied })));
-    }
-
-    #[wasm_bindgen(js_name = storageDenied)]
-    pub fn storage_denied(&self) {
-        self.feed(Input::StorageDenied);
-    }
-
-    pub fn signal(&self, signal: u32) {
-        self.feed(Input::Signal(match signal {
-            0 => Signal::Online,
-            1 => Signal::Offline,
-            2 => Signal::Visible,
-            3 => Signal::Restored,
-            4 => Signal::Resumed,
-            _ => Signal::PutAway,
-        }));
+    /// Whatever needs no more than a number: one of those in tell.js, and a socket or a ticket where one is concerned.
+    pub fn tell(&self, what: u32, id: u32) {
+        let socket = SocketId(id);
+        self.feed(match what {
+            0 => Input::Connect,
+            1 => Input::Dispose,
+            2 => return self.driver.ring(),
+            3 => Input::Opened { socket },
+            4 => Input::Garbled { socket, fault: Fault::Binary },
+            5 => Input::Garbled { socket, fault: Fault::FrameTooLarge },
+            6 => Input::Garbled { socket, fault: Fault::NotJson },
+            7 => Input::Resolved { ticket: id, answer: Err(()) },
+            8 => Input::Restored(Ok(None)),
+            9 => Input::Restored(Err(Fault::StorageCorrupt)),
+            10 => Input::Restored(Err(Fault::StorageDenied)),
+            11 => Input::StorageDenied,
+            12 => Input::Signal(Signal::Online),
+            13 => Input::Signal(Signal::Offline),
+            14 => Input::Signal(Signal::Visible),
+            15 => Input::Signal(Signal::Restored),
+            16 => Input::Signal(Signal::Resumed),
+            _ => Input::Signal(Signal::PutAway),
+        });
     }
 
     /// Breaks a promise of the core's on purpose.
     #[cfg(feature = "self-test")]
     #[wasm_bindgen(js_name = panicForTest)]
     pub fn panic_for_test(&self) {
-        let _held = self.driver.client.borrow_mut();
+        let _held = self.driver.client();
         panic!("a panic on purpose");
     }
 }
@@ -258,7 +232,8 @@ struct Object<'a>(&'a JsValue);
 
 impl Object<'_> {
     fn get(&self, key: &str) -> JsValue {
-        js_sys::Reflect::get(self.0, &key.into()).unwrap_or(JsValue::UNDEFINED)
+        // Only objects are asked: what has a route has a type.
+        get(self.0, key)
     }
 }
 

@@ -28,6 +28,7 @@ export declare class Page {
     readonly session: Session | null;
     load(): Session | null | Promise<Session | null>;
   };
+  connect(): void;
   save(data: object): void;
   forget(): void;
   retry(baseMs: number, maxMs: number, maxAttempts: number): void;

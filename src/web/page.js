@@ -4,27 +4,33 @@ import { Env } from "./env.js";
 import { Events } from "./events.js";
 import { Socket } from "./socket.js";
 import { Store } from "./storage.js";
+import { CONNECT, DISPOSE } from "./tell.js";
 
 export class Page {
   static open(Handle, given) {
     const { routes = {}, closePolicy = {}, ...options } = given.options;
     const page = new Page(given, routes["*"], options);
-    const policy = Object.entries(closePolicy).map(([code, verdict]) => (verdict === "retry" ? +code : -code));
     const { events, socket, store, env } = page;
-    const handle = Handle.open(events, socket, store, env, flat(options), Int32Array.from(policy), Math.random());
+    const handle = Handle.open(events, socket, store, env, flat(options), Math.random());
     if (!handle) throw new given.ErrorType("config.invalid", "an option is not what it may be");
     page.handle = socket.handle = store.handle = env.handle = handle;
     // The protocol's routes are there; the page's own go over them.
     for (const [type, event] of Object.entries(routes)) if (type !== "*") socket.route(type, event);
+    for (const [code, verdict] of Object.entries(closePolicy)) handle.policy(+code, verdict === "retry");
     env.listen();
     return page;
   }
 
   constructor(given, wildcard, { target = globalThis, session = {}, reconnect = {}, maxFrameBytes = 16777216 }) {
     this.events = new Events(given, target, wildcard, reconnect.maxAttempts ?? Infinity);
-    this.socket = new Socket(this.events, maxFrameBytes);
     this.store = new Store(session.storage, session.key, this.events);
     this.env = new Env(given.url, this.events);
+    this.socket = new Socket(this.events, this.env, maxFrameBytes);
+    this.events.stop = () => this.stop();
+  }
+
+  connect() {
+    this.handle.tell(CONNECT, 0);
   }
 
   save(data) {
@@ -42,22 +48,27 @@ export class Page {
     this.handle.retry(baseMs, maxMs, maxAttempts);
   }
 
-  // In the order of `Handle::stats`.
   stats() {
-    const counted = Array.from(this.handle.stats(), (value, at) => [COUNTED[at], value]);
+    const counted = COUNTED.map((name, at) => [name, this.handle.stat(at)]);
     return Object.fromEntries(counted.filter(([, value]) => !Number.isNaN(value)));
+  }
+
+  stop() {
+    this.env.dispose();
+    if (this.socket.ws) this.socket.abandon("");
   }
 
   dispose() {
     const { handle } = this;
-    handle.dispose();
-    this.env.dispose();
+    handle.tell(DISPOSE, 0);
+    this.stop();
     this.events.dispose();
     // A listener may have called us from inside Rust: what it stands on is freed when the stack has unwound.
     queueMicrotask(() => handle.free());
   }
 }
 
+// In the order of `Handle::stat`.
 const COUNTED = [
   "attempts",
   "queueMessages",

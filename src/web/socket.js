@@ -1,9 +1,12 @@
 // The JavaScript half of socket.rs: the hot path in both directions. It lives here because a string that crosses into
 // wasm costs more than everything else a frame needs; only numbers do. No policy: Rust is asked about every frame.
 
+import { BINARY, NOT_JSON, OPENED, TOO_LARGE } from "./tell.js";
+
 export class Socket {
-  constructor(events, maxFrameBytes) {
+  constructor(events, env, maxFrameBytes) {
     this.events = events;
+    this.env = env;
     this.maxFrameBytes = maxFrameBytes;
     this.handle = undefined;
     // The frame types of the route table: row n is route n + 1.
@@ -14,7 +17,7 @@ export class Socket {
     this.texts = [];
     this.receipts = [];
     this.ws = undefined;
-    events.stop = () => this.ws && this.abandon(this.ws, "internal");
+    this.id = 0;
   }
 
   // A row of the table. The protocol's come first; the page's own change them or follow.
@@ -24,36 +27,65 @@ export class Socket {
     this.events.names[row] = event || null;
   }
 
-  attach(ws, id) {
+  open(id) {
+    if (this.ws) this.abandon("");
     const { handle } = this;
+    let ws;
+    try {
+      ws = new WebSocket(this.env.url, this.env.protocols);
+    } catch {
+      return false;
+    }
     this.ws = ws;
-    ws.onopen = () => handle.opened(id);
+    this.id = id;
+    ws.onopen = () => handle.tell(OPENED, id);
     ws.onmessage = (event) => this.receive(event.data, id, handle);
     // `error` says nothing that `close` does not say better, and always comes before it.
     ws.onclose = (event) => {
-      detach(ws);
-      handle.closed(id, event.code, event.wasClean, ws.bufferedAmount, event.reason);
+      const held = ws.bufferedAmount;
+      this.forget(ws);
+      handle.closed(id, event.code, event.wasClean, held, event.reason);
     };
+    return true;
   }
 
-  // Gives up a socket: what it still says is nobody's business. One that is connecting is closed once it has opened, for
-  // closing it earlier breaks WebKit.
-  abandon(ws, reason) {
-    const connecting = ws.readyState === 0;
-    detach(ws);
-    if (connecting) ws.onopen = () => ws.close();
+  transmit(id, text) {
+    if (this.ws && id === this.id) this.ws.send(text);
+  }
+
+  buffered() {
+    return this.ws ? this.ws.bufferedAmount : -1;
+  }
+
+  close(id, code, reason, givenUp) {
+    if (!this.ws || id !== this.id) return;
+    if (givenUp || this.ws.readyState === 0) this.abandon(reason);
+    else this.ws.close(code, reason);
+  }
+
+  // What it still says is nobody's business. One that is connecting is closed once it has opened, for closing it earlier
+  // breaks WebKit.
+  abandon(reason) {
+    const { ws } = this;
+    this.forget(ws);
+    if (ws.readyState === 0) ws.onopen = () => ws.close();
     else ws.close(4000, reason);
+  }
+
+  forget(ws) {
+    ws.onopen = ws.onmessage = ws.onclose = null;
+    if (this.ws === ws) this.ws = undefined;
   }
 
   receive(text, id, handle) {
     const max = this.maxFrameBytes;
-    if (typeof text !== "string") return handle.garbled(id, 0);
-    if (text.length * 3 > max && byteLength(text) > max) return handle.garbled(id, 1);
+    if (typeof text !== "string") return handle.tell(BINARY, id);
+    if (text.length * 3 > max && byteLength(text) > max) return handle.tell(TOO_LARGE, id);
     let frame;
     try {
       frame = JSON.parse(text);
     } catch {
-      return handle.garbled(id, 2);
+      return handle.tell(NOT_JSON, id);
     }
     const type = frame?.type;
     const types = this.types;
@@ -86,8 +118,9 @@ export class Socket {
   }
 
   // Hands over messages in order until one is refused or the browser holds `limit` bytes; answers how many were taken.
-  handOver(ws, from, count, limit) {
-    const texts = this.texts;
+  handOver(id, from, count, limit) {
+    const { ws, texts } = this;
+    if (!ws || id !== this.id) return 0;
     const start = (from - this.base) >>> 0;
     const end = start + count;
     let at = start;
@@ -125,12 +158,8 @@ export class Socket {
   }
 }
 
-function detach(ws) {
-  ws.onopen = ws.onmessage = ws.onclose = null;
-}
-
-/** Length in UTF-8 bytes. */
-export function byteLength(text) {
+// Length in UTF-8 bytes.
+function byteLength(text) {
   let bytes = text.length;
   // Most texts are ASCII, and a regular expression sees that faster than a loop.
   if (!/[^\x00-\x7f]/.test(text)) return bytes;

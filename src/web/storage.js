@@ -1,6 +1,8 @@
 // The JavaScript half of storage.rs: where a session is kept. Nothing here throws: what a storage refuses is told once, and
 // the session lives on in memory.
 
+import { CORRUPT, NOTHING_STORED, RESTORE_DENIED, WRITE_DENIED } from "./tell.js";
+
 // What is longer was not written by us.
 const LONGEST = 65536;
 
@@ -23,7 +25,7 @@ export class Store {
   }
 
   restore() {
-    const refused = (error) => (this.isNews(error) ? this.handle.notRestored(false) : this.hand(this.session));
+    const refused = (error) => (this.isNews(error) ? this.handle.tell(RESTORE_DENIED, 0) : this.hand(this.session));
     if (this.refused) return refused(this.refused);
     let found;
     try {
@@ -44,16 +46,16 @@ export class Store {
     } catch {
       session = undefined;
     }
-    if (session === null || typeof session !== "object" || Array.isArray(session)) return this.handle.notRestored(true);
+    if (session === null || typeof session !== "object" || Array.isArray(session)) return this.handle.tell(CORRUPT, 0);
     const known = typeof session.token === "string" || typeof session.savedAt === "number";
     if (known) this.session = session;
     this.hand(session);
   }
 
   hand(session) {
-    if (session === null) return this.handle.restored(false);
+    if (session === null) return this.handle.tell(NOTHING_STORED, 0);
     const { token, clientId, savedAt } = session;
-    this.handle.restored(true, text(token), text(clientId), typeof savedAt === "number" ? Date.now() - savedAt : undefined);
+    this.handle.restored(text(token), text(clientId), typeof savedAt === "number" ? Date.now() - savedAt : undefined);
   }
 
   save(data) {
@@ -72,7 +74,7 @@ export class Store {
 
   write(act) {
     if (this.storage === undefined) return;
-    const denied = (error) => this.isNews(error) && this.handle.storageDenied();
+    const denied = (error) => this.isNews(error) && this.handle.tell(WRITE_DENIED, 0);
     try {
       const pending = act(this.storage);
       if (typeof pending?.then === "function") pending.then(undefined, denied);

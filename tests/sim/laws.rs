@@ -52,9 +52,9 @@ impl Protocol for Fake {
     }
 
     fn routes(&self) -> Vec<RouteRow> {
-        let row = |frame_type: &str, event: Option<&str>| RouteRow {
+        let row = |frame_type: &'static str, event: Option<&'static str>| RouteRow {
             frame_type: frame_type.into(),
-            event: event.map(Into::into),
+            event,
         };
         vec![row("nod", None), row("token", None), row("news", Some("news"))]
     }
@@ -314,7 +314,7 @@ fn first_words(protocol: &mut dyn Protocol) -> Vec<Effect> {
 fn receive(protocol: &mut dyn Protocol, text: &str) -> Vec<Effect> {
     let view: Value = serde_json::from_str(text).expect("JSON");
     let rows = protocol.routes();
-    let row = rows.iter().position(|row| view["type"] == row.frame_type.as_str());
+    let row = rows.iter().position(|row| view["type"] == *row.frame_type);
     let mut effects = Vec::new();
     let inbound =
         Inbound { route: row.map_or(Route::NONE, |row| Route(row as u32 + 1)), frame: FrameId(1), view: &view };

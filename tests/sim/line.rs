@@ -328,8 +328,8 @@ impl<B: Browser> Line<B> {
 
     fn deliver(&mut self, route: Route, frame: Value) {
         let row = self.routes.get(route.0 as usize - 1);
-        if let Some(name) = row.and_then(|row| row.event.clone()) {
-            self.hear(name, frame);
+        if let Some(name) = row.and_then(|row| row.event) {
+            self.hear(name.into(), frame);
         }
     }
 
