@@ -52,10 +52,8 @@ impl Protocol for Fake {
     }
 
     fn routes(&self) -> Vec<RouteRow> {
-        let row = |frame_type: &'static str, event: Option<&'static str>| RouteRow {
-            frame_type: frame_type.into(),
-            event,
-        };
+        let row =
+            |frame_type: &'static str, event: Option<&'static str>| RouteRow { frame_type: frame_type.into(), event };
         vec![row("nod", None), row("token", None), row("news", Some("news"))]
     }
 

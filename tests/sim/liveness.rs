@@ -85,6 +85,7 @@ fn a_late_timer_asks_again_before_it_judges_and_forgives_once() {
 #[test]
 fn without_an_offer_nobody_is_asked_and_silence_is_no_evidence() {
     let mut world = World::moored(PLAIN_WAITS, Gateway::plain());
+    assert_eq!(world.line.due, None, "and no timer runs");
     world.signal(Signal::Visible);
     world.run(86_400_000);
     assert_eq!(world.heard(), ["ws-connected", "session-init"]);
@@ -119,9 +120,16 @@ fn an_offer_that_comes_late_is_taken_and_one_from_the_last_socket_forgotten() {
 
 #[test]
 fn a_full_buffer_holds_the_queue_back_and_an_empty_one_lets_it_go() {
+    // It empties little by little, and all at once.
+    for kernel in [100_000, 1 << 30] {
+        full_buffer(kernel);
+    }
+}
+
+fn full_buffer(kernel: usize) {
     let options = r#"{"queue":{"maxMessages":1000,"maxBytes":10000000},"heartbeat":{"idleMs":600000}}"#;
     let mut world = World::moored(options, Gateway::default());
-    world.net().plan.kernel = 100_000;
+    world.net().plan.kernel = kernel;
     let padding = "x".repeat(65_000);
     for id in 0..64 {
         world.send(&format!("m{id} {padding}"), Delivery::Queue, None);

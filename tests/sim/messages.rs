@@ -2,10 +2,12 @@
 
 use crate::gateway::{Gateway, Greet};
 use crate::invariants::check_run;
-use crate::line::{Ask, Seen};
+use crate::line::{Ask, Browser, Seen};
 use crate::world::{World, chat};
+use moorline::Signal;
 use moorline::error::ApiMisuse;
 use moorline::outbox::{Delivery, Fate};
+use moorline::wire::SocketId;
 use serde_json::json;
 
 fn names(ids: std::ops::Range<u32>) -> Vec<String> {
@@ -108,6 +110,24 @@ fn a_probe_in_the_browsers_buffer_does_not_count_as_a_message() {
     world.net().plan.kernel = 1 << 20;
     world.run(10_000);
     assert_eq!(world.fate(0), Some(Fate::Unknown), "it had left the browser, whatever lay behind it");
+    check_run(&world);
+}
+
+#[test]
+fn a_message_behind_which_a_probe_waits_has_left_the_browser_all_the_same() {
+    let mut world = World::moored("{}", Gateway::default());
+    world.net().plan.kernel = chat("m0").len();
+    world.stall();
+    world.chat("m0");
+    world.run(1);
+    world.signal(Signal::Visible);
+    world.run(1);
+    assert!(world.line.browser.buffered(SocketId(1)) > 0.0, "the probe waits");
+    world.cut();
+    world.heal();
+    world.run(10_000);
+    assert_eq!(world.fate(0), Some(Fate::Unknown));
+    assert_eq!(world.wire().iter().filter(|(_, text)| *text == chat("m0")).count(), 1);
     check_run(&world);
 }
 
@@ -416,6 +436,28 @@ fn what_was_sent_right_before_disconnect_arrives() {
     assert_eq!(world.arrived(), names(0..5));
     world.connect();
     world.run(2000);
+    check_run(&world);
+}
+
+#[test]
+fn a_socket_that_does_not_get_to_say_goodbye_is_given_three_seconds() {
+    let mut world = World::moored("{}", Gateway::default());
+    world.net().plan.kernel = chat("m0").len();
+    world.stall();
+    world.chat("m0");
+    world.chat("m1");
+    world.run(1);
+    world.disconnect();
+    world.run(2998);
+    assert_eq!((world.fate(0), world.line.client.queue().0), (None, 0));
+    world.run(2);
+    assert_eq!(world.fate(0), Some(Fate::Unknown));
+    assert_eq!(world.line.client.queue().0, 1, "what the browser still held waits for the next connection");
+    assert_eq!(world.line.due, None);
+    world.cut();
+    world.heal();
+    comes_back(&mut world);
+    assert!(world.arrived().contains(&"m1".to_string()));
     check_run(&world);
 }
 
