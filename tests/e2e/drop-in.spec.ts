@@ -120,12 +120,13 @@ test("the names, defaults and fields of the original are there", async ({ launch
     fresh.saveSession({ token: "t", clientId: "c" });
     const loaded = fresh.loadSession() as Record<string, unknown>;
     fresh.clearSession();
+    const cleared = fresh.loadSession();
     const queued = fresh.messageQueue;
     wsClient.connect();
     await rig.next("ws-connected");
     const own = [wsClient instanceof WebSocketClient, wsClient.connected, wsClient.session?.clientId !== undefined, wsClient.messageQueue.length];
     const defaults = { url, connected, session, messageQueue, reconnectAttempts, maxReconnectAttempts, reconnectBaseDelay, maxReconnectDelay };
-    return { defaults, loaded, cleared: fresh.loadSession(), queued, own };
+    return { defaults, loaded, cleared, queued, own };
   });
   expect(fields.defaults).toEqual({
     url: "/api/world/ws",

@@ -265,14 +265,15 @@ test("explain tells in order why the line closed, why it waits and when it tries
   await page.evaluate(() => void rig.main.send({ type: "waits" }));
   await next(page, "ws-disconnected");
   const text = await explained(page);
-  const order = ["asked to connect", "dialling", "open", "ready", "ended with 1011: transport", "waiting 60 ms before attempt 1", "dialling, attempt 1", "ended with 1006"];
-  let at = -1;
+  const order = [/asked to connect/, /dialling/, /open/, /ready/, /ended with 1011: transport/, /waiting.*attempt 1/, /dialling/, /ended with 1006/, /waiting.*attempt 2/];
+  let rest = text;
   for (const part of order) {
-    const found = text.indexOf(part, at + 1);
-    expect(found, `"${part}" in its place in\n${text}`).toBeGreaterThan(at);
-    at = found;
+    const at = rest.search(part);
+    expect(at, `${part} in its place in\n${text}`).toBeGreaterThanOrEqual(0);
+    rest = rest.slice(at + 1);
   }
-  expect(text).toContain("1 messages wait in the queue");
+  expect(text).toMatch(/attempt 1.*60 ms|60 ms.*attempt 1/);
+  expect(rest).toMatch(/1 messages? wait|in the queue: 1/);
   const token = await page.evaluate(() => rig.main.session?.token);
   expect(text).not.toContain(token);
 });
