@@ -83,6 +83,15 @@ fn a_late_timer_asks_again_before_it_judges_and_forgives_once() {
 }
 
 #[test]
+fn a_timer_that_is_a_little_late_judges_all_the_same() {
+    let mut world = World::moored(PLAIN_WAITS, Gateway::default());
+    world.stall();
+    world.signal(Signal::Visible);
+    world.run_throttled(3500);
+    assert_eq!(world.hears("ws-disconnected")["cause"], "heartbeat");
+}
+
+#[test]
 fn without_an_offer_nobody_is_asked_and_silence_is_no_evidence() {
     let mut world = World::moored(PLAIN_WAITS, Gateway::plain());
     assert_eq!(world.line.due, None, "and no timer runs");

@@ -132,6 +132,26 @@ fn a_message_behind_which_a_probe_waits_has_left_the_browser_all_the_same() {
 }
 
 #[test]
+fn a_message_that_is_replaced_behind_the_resume_does_not_confuse_what_the_browser_holds() {
+    let mut world = World::new("{}", Gateway::plain().knowing("kept", "c0")).with_session("kept", "c0");
+    world.send("m0", latest("pose"), None);
+    world.connect();
+    world.run(25);
+    world.send("m1", latest("pose"), None);
+    world.chat("m2");
+    world.run(1000);
+    world.net().plan.kernel = 0;
+    world.run(600);
+    assert_eq!(world.count("ws-connected"), 1);
+    world.cut();
+    world.net().plan.kernel = 1 << 20;
+    world.run(10_000);
+    assert_eq!(world.arrived(), ["m1", "m2"]);
+    assert_eq!(world.count("ws-error"), 0);
+    check_run(&world);
+}
+
+#[test]
 fn a_clean_restart_of_the_gateway_loses_none_and_doubles_none() {
     for (code, latency) in [(1001, (20, 20)), (1012, (20, 20)), (1001, (0, 250))] {
         let mut world = World::moored("{}", Gateway::default());
@@ -188,6 +208,32 @@ fn an_answered_probe_proves_what_was_sent_before_it() {
     world.run(100);
     assert_eq!(world.fate(0), Some(Fate::Sent));
     assert_eq!(world.fate(1), Some(Fate::Unknown));
+}
+
+#[test]
+fn an_answer_to_another_question_proves_nothing() {
+    let mut world = World::moored("{}", Gateway::default());
+    world.net().gateway.answers_probes = false;
+    world.chat("m0");
+    world.run(60);
+    world.signal(Signal::Visible);
+    world.gateway_says(&json!({"type": "pong", "n": 99}));
+    world.run(100);
+    world.cut();
+    world.run(0);
+    assert_eq!(world.fate(0), Some(Fate::Unknown));
+}
+
+#[test]
+fn a_message_that_has_been_gone_for_a_minute_is_believed_to_have_arrived() {
+    let mut world = World::moored("{}", Gateway::plain());
+    world.chat("m0");
+    world.run(60_100);
+    world.chat("m1");
+    world.run(100);
+    world.cut();
+    world.run(0);
+    assert_eq!((world.fate(0), world.fate(1)), (Some(Fate::Sent), Some(Fate::Unknown)));
 }
 
 #[test]
@@ -291,6 +337,22 @@ fn an_overflowing_queue_gives_up_the_end_that_was_asked_for_and_says_so() {
         comes_back(&mut world);
         assert_eq!(world.arrived(), arrive);
         check_run(&world);
+    }
+}
+
+#[test]
+fn a_newer_message_that_finds_no_room_does_not_take_the_older_one_with_it() {
+    for overflow in ["reject", "drop-newest"] {
+        let options = json!({"queue": {"maxBytes": 100, "overflow": overflow}});
+        let mut world = away(&options.to_string());
+        world.send("m0", latest("pose"), None);
+        world.chat(&format!("m1 {}", "x".repeat(30)));
+        let long = chat(&format!("m2 {}", "x".repeat(40)));
+        let refused = world.line.send(long, latest("pose"), None);
+        assert_eq!(refused.is_err(), overflow == "reject");
+        comes_back(&mut world);
+        assert_eq!(world.arrived()[0], "m0");
+        assert_eq!(world.arrived().len(), 2);
     }
 }
 

@@ -216,6 +216,20 @@ fn a_token_from_the_url_provider_is_presented_on_that_connection() {
 }
 
 #[test]
+fn a_fresh_ticket_for_the_same_client_is_a_recovery() {
+    let gateway = Gateway { greet: Greet::Never, ..Gateway::plain() };
+    let mut world = World::new("{}", gateway).with_session("old", "c0");
+    world.net().plan.provider = Provider::Hangs;
+    world.connect();
+    let ticket = world.line.latest_ticket();
+    world.line.obey(Input::Resolved { ticket, answer: Ok(Some("ticket".into())) });
+    world.run(25);
+    world.gateway_says(&json!({"type": "session-init", "token": "next", "clientId": "c0"}));
+    world.run(25);
+    assert_eq!(world.hears("ws-connected")["recovered"], true);
+}
+
+#[test]
 fn the_page_can_set_and_forget_the_session_itself() {
     let mut world = World::moored("{}", Gateway::default());
     let own = Snapshot { token: "own".into(), client_id: None };

@@ -23,13 +23,15 @@ fn one_in(chance: &mut Chance, count: u32) -> bool {
 }
 
 fn gateway(chance: &mut Chance) -> Gateway {
-    let mut gateway = Gateway::default();
-    gateway.greet = pick(chance, &[Greet::AtOnce, Greet::After(0), Greet::After(150), Greet::After(400)]);
-    gateway.offers = one_in(chance, 2);
-    gateway.confirms = one_in(chance, 2);
-    gateway.answers_probes = !one_in(chance, 8);
-    gateway.echoes = one_in(chance, 2);
-    gateway.snapshots = one_in(chance, 2);
+    let gateway = Gateway {
+        greet: pick(chance, &[Greet::AtOnce, Greet::After(0), Greet::After(150), Greet::After(400)]),
+        offers: one_in(chance, 2),
+        confirms: one_in(chance, 2),
+        answers_probes: !one_in(chance, 8),
+        echoes: one_in(chance, 2),
+        snapshots: one_in(chance, 2),
+        ..Gateway::default()
+    };
     if one_in(chance, 2) { gateway.knowing("kept", "c0") } else { gateway }
 }
 
