@@ -6,6 +6,6 @@ import type { Abi } from "./line.js";
 let abi: Abi | undefined;
 
 export function instantiate(): Abi {
-  if (!abi) initSync({ module: Uint8Array.from(atob(base64), (char) => char.charCodeAt(0)) });
+  if (!abi) initSync(Uint8Array.from(atob(base64), (char) => char.charCodeAt(0)));
   return (abi = { open });
 }

@@ -8,9 +8,13 @@ export class MoorlineError extends Error implements MoorlineErrorLike {
   declare readonly count?: number;
 
   constructor(code: ErrorCode, message: string, more: { cause?: unknown; count?: number; retryable?: boolean } = {}) {
-    super(message, more.cause === undefined ? undefined : { cause: more.cause });
+    super(message, more);
     this.code = code;
-    this.retryable = more.retryable ?? false;
-    if (more.count !== undefined) this.count = more.count;
+    this.retryable = !!more.retryable;
+    if (more.count) this.count = more.count;
   }
+}
+
+export function refuse(code: ErrorCode, message: string, cause?: unknown): never {
+  throw new MoorlineError(code, message, { cause });
 }

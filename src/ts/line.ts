@@ -1,6 +1,6 @@
 /** The public class without its loader: what a page calls, handed on to Rust in the order in which it was called. */
 import type { Given, Page } from "../web/page.js";
-import { MoorlineError } from "./error.js";
+import { MoorlineError, refuse } from "./error.js";
 import { check } from "./options.js";
 import { Receipt } from "./receipt.js";
 import type { LineEventMap, Options, SendOptions, Session, State, Stats, Url } from "./types.js";
@@ -20,7 +20,7 @@ export abstract class Line extends EventTarget {
   readonly #url: Url;
   readonly #options: Options;
   #page: Page | undefined;
-  #early: { act: (page: Page) => void; refuse?: ((error: MoorlineError) => void) | undefined }[] = [];
+  #early: { act: (page: Page) => void; refused?: ((error: MoorlineError) => void) | undefined }[] = [];
   #queued = 0;
   #failure: MoorlineError | undefined;
   #loading = false;
@@ -45,7 +45,7 @@ export abstract class Line extends EventTarget {
 
   /** Dials, and keeps the line up from then on. Does nothing while it is up or being put up; while waiting, it tries at once. */
   connect(): void {
-    this.#call((page) => page.connect());
+    this.act((page) => page.connect());
   }
 
   /**
@@ -54,11 +54,9 @@ export abstract class Line extends EventTarget {
    * @param reason at most 123 bytes of UTF-8
    */
   disconnect(code = 1000, reason = ""): void {
-    if (code !== 1000 && !(code >= 3000 && code <= 4999))
-      throw new MoorlineError("close.code", `a page may close with 1000 or 3000 to 4999, not ${code}`);
-    if (new TextEncoder().encode(reason).length > 123)
-      throw new MoorlineError("close.reason", "a close reason has at most 123 bytes of UTF-8");
-    this.#call((page) => page.handle.disconnect(code, reason));
+    if (code !== 1000 && !(code >= 3000 && code < 5000)) refuse("close.code", `${code} is not 1000 or 3000 to 4999`);
+    if (byteLength(reason) > 123) refuse("close.reason", "the reason has more than 123 bytes of UTF-8");
+    this.act((page) => page.handle.disconnect(code, reason));
   }
 
   /**
@@ -68,47 +66,46 @@ export abstract class Line extends EventTarget {
   send(frame: unknown, options: SendOptions = {}): Receipt {
     const text = stringify(frame);
     const delivery = DELIVERY.indexOf(options.delivery ?? "queue");
-    if (delivery < 0) throw new MoorlineError("config.invalid", `delivery is not one of ${DELIVERY.join(", ")}`);
     const { ttlMs, key } = options;
-    if (ttlMs !== undefined && !(ttlMs >= 0)) throw new MoorlineError("config.invalid", `ttlMs is not a duration: ${ttlMs}`);
+    if (delivery < 0 || Number.isNaN(ttlMs) || ttlMs! < 0) refuse("config.invalid", "delivery or ttlMs is not what it may be");
     // Rust counts what waits; what can never wait is refused here, before wasm has come and after.
     const { maxMessages = 1000, maxBytes = 1_048_576 } = this.#options.queue ?? {};
     const bytes = byteLength(text);
-    if (bytes > maxBytes) throw new MoorlineError("send.too-large", `${bytes} bytes are above queue.maxBytes (${maxBytes})`);
+    if (bytes > maxBytes) refuse("send.too-large", `${bytes} bytes are above queue.maxBytes`);
     const receipt = new Receipt();
     const hand = (page: Page) => {
-      if (page.socket.send(text, receipt, bytes, delivery, key, ttlMs)) throw full();
+      if (page.socket.send(text, receipt, bytes, delivery, key, ttlMs)) full();
     };
     if (this.#page || this.#down) {
-      this.#call(hand);
+      this.act(hand);
       return receipt;
     }
     // Until wasm is there, this is the queue, and bounded like it.
-    if (this.#queued++ >= maxMessages) throw full();
-    const refuse = (error: unknown) => receipt.settle(REJECTED, error as MoorlineError);
-    this.#call((page) => {
+    if (this.#queued++ >= maxMessages) full();
+    const refused = (error: unknown) => receipt.settle(REJECTED, error as MoorlineError);
+    this.act((page) => {
       try {
         hand(page);
       } catch (error) {
-        refuse(error);
+        refused(error);
       }
-    }, refuse);
+    }, refused);
     return receipt;
   }
 
   /** Stores `{...data, savedAt}`; a `token` in it is presented on the next connection. */
   saveSession(data: Record<string, unknown>): void {
-    this.#call((page) => page.save({ ...data }));
+    this.act((page) => page.save({ ...data }));
   }
 
   /** What is stored, or `null`. */
   loadSession(): Promise<Session | null> {
-    return new Promise((resolve, reject) => this.#call((page) => resolve(page.store.load()), reject));
+    return new Promise((resolve, reject) => this.act((page) => resolve(page.store.load()), reject));
   }
 
   /** Removes what is stored; the next connection starts as new. */
   clearSession(): void {
-    this.#call((page) => page.forget());
+    this.act((page) => page.forget());
   }
 
   /** The session as last saved or found. */
@@ -122,7 +119,7 @@ export abstract class Line extends EventTarget {
   on(type: string, listener: (detail: never) => void): () => void {
     let off: (() => void) | undefined;
     let over = false;
-    this.#call((page) => {
+    this.act((page) => {
       if (!over) off = page.events.on(type, listener);
     });
     return () => {
@@ -178,33 +175,19 @@ export abstract class Line extends EventTarget {
     super.addEventListener(type, listener as EventListener, options);
   }
 
-  /** @internal For the drop-in: the frames that wait. */
-  protected get waiting(): unknown[] {
-    return (!this.#down && this.#page?.socket.waiting()) || [];
-  }
-
-  /** @internal For the drop-in: what is stored, at once where the storage can. */
-  protected stored(): Session | null | Promise<Session | null> {
-    let session: Session | null | Promise<Session | null> = null;
-    this.#call((page) => (session = page.store.load()));
-    return session;
-  }
-
-  /** @internal For the drop-in: later failures are followed by these. */
-  protected retry(baseDelayMs: number, maxDelayMs: number, maxAttempts: number): void {
-    this.#call((page) => page.retry(baseDelayMs, maxDelayMs, maxAttempts));
-  }
-
   /** Why nothing can be called any more. */
   get #down(): MoorlineError | undefined {
     return this.#failure ?? this.#page?.events.dead;
   }
 
-  /** Now, or in its turn when wasm has come; `refuse` hears if it never does. */
-  #call(act: (page: Page) => void, refuse?: (error: MoorlineError) => void): void {
+  /**
+   * Now, or in its turn when wasm has come; `refused` hears if it never does.
+   * @internal
+   */
+  protected act(act: (page: Page) => void, refused?: (error: MoorlineError) => void): void {
     if (this.#down) throw this.#down;
     if (this.#page) return act(this.#page);
-    this.#early.push({ act, refuse });
+    this.#early.push({ act, refused });
     if (this.#loading) return;
     this.#loading = true;
     try {
@@ -225,7 +208,10 @@ export abstract class Line extends EventTarget {
   /** Wasm cannot be had: said once, and to everybody who asks. */
   #lack(cause: unknown): void {
     if (this.#failure) return;
-    const error = cause instanceof MoorlineError ? cause : unavailable(cause);
+    const error =
+      cause instanceof MoorlineError
+        ? cause
+        : new MoorlineError("wasm.unavailable", `moorline cannot be loaded: ${cause}`, { cause, retryable: true });
     if (this.#options.log !== "silent") console.warn(error.message);
     this.#fail(error);
     const { target } = this.#options;
@@ -236,28 +222,11 @@ export abstract class Line extends EventTarget {
 
   #fail(error: MoorlineError): void {
     this.#failure = error;
-    for (const { refuse } of this.#early.splice(0)) refuse?.(error);
+    for (const { refused } of this.#early.splice(0)) refused?.(error);
   }
 }
 
-function unavailable(cause: unknown): MoorlineError {
-  const text = cause instanceof Error ? cause.message : String(cause);
-  const csp = /Content.Security.Policy|unsafe-eval|CSP/i.test(text);
-  return csp
-    ? new MoorlineError(
-        "wasm.csp",
-        `the page's Content-Security-Policy forbids WebAssembly: add 'wasm-unsafe-eval' to it, as in "script-src 'self' 'wasm-unsafe-eval'" (${text})`,
-        { cause },
-      )
-    : new MoorlineError(
-        "wasm.unavailable",
-        `moorline's WebAssembly cannot be loaded: ${text}. Serve moorline_bg.wasm beside the script as application/wasm, or import from "moorline/inline"`,
-        { cause, retryable: true },
-      );
-}
-
-const full = () =>
-  new MoorlineError("send.queue-full", "the queue is full (queue.maxMessages, queue.maxBytes)", { retryable: true });
+const full = () => refuse("send.queue-full", "the queue is full (queue.maxMessages, queue.maxBytes)");
 
 function stringify(frame: unknown): string {
   let text: string | undefined;
@@ -267,7 +236,7 @@ function stringify(frame: unknown): string {
     // JSON leaves functions out without a word.
     carriable(frame, "the frame");
   } catch (cause) {
-    throw new MoorlineError("send.unsupported", `JSON cannot carry this frame: ${(cause as Error).message}`, { cause });
+    refuse("send.unsupported", `JSON cannot carry this frame: ${(cause as Error).message}`, cause);
   }
   return text!;
 }

@@ -13,10 +13,10 @@ export function load(): Promise<Abi> {
 }
 
 async function bring(): Promise<Abi> {
-  const url = new URL("./moorline_bg.wasm", import.meta.url);
   // Both at once: the page waits for the slower of the two.
-  const [abi, response] = await Promise.all([import("./abi.js"), fetch(url)]);
-  if (!response.ok) throw new Error(`${url.pathname} answered ${response.status}`);
-  await abi.init({ module_or_path: response });
+  const file = fetch(new URL("./moorline_bg.wasm", import.meta.url));
+  file.catch(() => {});
+  const abi = await import("./abi.js");
+  await abi.init(file);
   return abi;
 }

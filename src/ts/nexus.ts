@@ -12,14 +12,19 @@ class NexusLine extends Line {
   protected override load() {
     return instantiate();
   }
-  override get waiting() {
-    return super.waiting;
+  /** The frames that wait. */
+  get waiting(): unknown[] {
+    let frames: unknown[] = [];
+    this.act((page) => (frames = page.socket.waiting()));
+    return frames;
   }
-  override stored() {
-    return super.stored();
+  stored(): Session | null | Promise<Session | null> {
+    let session: Session | null | Promise<Session | null> = null;
+    this.act((page) => (session = page.store.load()));
+    return session;
   }
-  override retry(baseDelayMs: number, maxDelayMs: number, maxAttempts: number) {
-    super.retry(baseDelayMs, maxDelayMs, maxAttempts);
+  retry(baseDelayMs: number, maxDelayMs: number, maxAttempts: number): void {
+    this.act((page) => page.retry(baseDelayMs, maxDelayMs, maxAttempts));
   }
 }
 

@@ -2,7 +2,7 @@
  * What a malformed option is, so that it can be refused at the caller's line before wasm has come. The defaults and the
  * upper limits are in src/config.rs; a test compares the two.
  */
-import { MoorlineError } from "./error.js";
+import { refuse } from "./error.js";
 import type { Options, Url } from "./types.js";
 
 /** The least that a number may be, the words that may stand there, what `typeof` says, or more of the same. */
@@ -23,47 +23,48 @@ const RULES: Rule = {
   log: ["warn", "silent"],
 };
 
-function refuse(option: string, why: string): never {
-  throw new MoorlineError("config.invalid", `${option} ${why}`);
-}
-
 /** Throws `config.invalid` or `config.url` for what cannot be meant. */
 export function check(url: Url, options: Options): void {
-  checkUrl(url);
+  if (typeof url !== "function") checkUrl(`${url}`);
   walk(RULES, options, "options");
   const { target, routes = {}, closePolicy = {} } = options;
-  if (target && !target.dispatchEvent) refuse("target", "is not an EventTarget");
-  for (const [type, event] of Object.entries(routes)) {
-    if (event !== null && typeof event !== "string") refuse(`routes.${type}`, "is not a string");
-    if (event?.startsWith("ws-")) refuse(`routes.${type}`, "leads to a ws- event: those are the line's own");
+  if (target && !target.dispatchEvent) wrong("options.target", "an EventTarget");
+  for (const [type, event] of Object.entries(routes))
+    if (event !== null && !/^(?!ws-)/.test(walk("string", event, `options.routes.${type}`) as string))
+      wrong(`options.routes.${type}`, "free to lead to a ws- event: those are the line's own");
+  for (const [code, verdict] of Object.entries(closePolicy)) {
+    walk(["retry", "fatal"], verdict, `options.closePolicy.${code}`);
+    if (!(+code >= 1000 && +code < 5000)) wrong(`options.closePolicy.${code}`, "for a close code");
   }
-  for (const [code, verdict] of Object.entries(closePolicy))
-    if (!(+code >= 1000 && +code < 5000 && /^(retry|fatal)$/.test(verdict))) refuse(`closePolicy.${code}`, `is ${verdict}`);
 }
 
-function walk(rule: Rule | undefined, value: unknown, path: string): void {
-  const is = `is ${typeof value === "symbol" ? "a symbol" : `${value as string}`}, not `;
-  if (rule === undefined) refuse(path, "is not an option");
+/** Answers the value, if the rule lets it pass. */
+function walk(rule: Rule | undefined, value: unknown, path: string): unknown {
+  if (rule === undefined) wrong(path, "an option");
   if (typeof rule === "number") {
-    if (!(typeof value === "number" && value >= rule)) refuse(path, `${is}a number from ${rule}`);
+    if (!(typeof value === "number" && value >= rule)) wrong(path, `a number from ${rule}`);
   } else if (Array.isArray(rule)) {
     const own = path === "options.session.storage" && (value as Storage | null)?.getItem;
-    if (!own && !rule.includes(value as string)) refuse(path, `${is}one of ${rule}`);
+    if (!own && !rule.includes(value as string)) wrong(path, `one of ${rule}`);
   } else {
     const type = typeof rule === "string" ? rule : "object";
-    if (typeof value !== type || (value === null && path !== "options.target")) refuse(path, `${is}a ${type}`);
+    if (typeof value !== type || (value === null && path !== "options.target")) wrong(path, `of type ${type}`);
     if (typeof rule === "object")
       for (const [key, inner] of Object.entries(value as object))
         if (inner !== undefined) walk(Object.hasOwn(rule, key) ? rule[key] : undefined, inner, `${path}.${key}`);
   }
+  return value;
 }
 
-function checkUrl(url: Url): void {
-  if (typeof url === "function") return;
-  const text = `${url}`;
+function wrong(path: string, what: string): never {
+  refuse("config.invalid", `${path} is not ${what}`);
+}
+
+function checkUrl(url: string): void {
   // On a server there is no page to which a relative URL could refer; it is looked at again before each attempt.
   const base = globalThis.location?.href ?? "ws://page.invalid";
-  if (!text || /#/.test(text) || !(/^wss?:/i.test(text) || !/^\s*[a-z][a-z0-9+.-]*:/i.test(text)) || !URL.canParse(text, base))
+  // A scheme that is not a WebSocket's, a fragment, or nothing at all.
+  if (/^\s*(?!wss?:)[a-z][a-z0-9+.-]*:|#|^$/i.test(url) || !URL.canParse(url, base))
     // What stands behind a question mark may be secret.
-    throw new MoorlineError("config.url", `"${text.replace(/\?.*/s, "?…")}" is not a ws: or wss: URL without a fragment`);
+    refuse("config.url", `"${url.replace(/\?.*/s, "?…")}" is not a ws: or wss: URL without a fragment`);
 }

@@ -4,10 +4,15 @@ import type { ErrorCode, ReceiptStatus } from "./types.js";
 
 const STATUS: ReceiptStatus[] = ["queued", "sent", "acked", "expired", "evicted", "rejected", "unknown"];
 
+/** As Rust numbers them. */
+const SENT = 1;
+const ACKED = 2;
+const UNKNOWN = 6;
+
 export class Receipt {
   #fate = 0;
   #why: MoorlineError | undefined;
-  #asked: ((receipt: Receipt) => void)[] | undefined;
+  #asked: (() => void)[] = [];
 
   /** `sent` may still become `unknown`, if the socket that took it dies before anything shows that it got through. */
   get status(): ReceiptStatus {
@@ -16,34 +21,31 @@ export class Receipt {
 
   /** Settles when the browser has written it out; rejects if it never will. */
   get sent(): Promise<void> {
-    return this.#when((fate) => fate === 1 || fate === 2);
+    return this.#reaches(SENT);
   }
 
   /** Settles when the gateway has acknowledged it; rejects with `send.unacknowledged` where it does not acknowledge. */
   get acked(): Promise<void> {
-    return this.#when((fate) => fate === 2);
+    return this.#reaches(ACKED);
   }
 
   /** @internal */
   settle(fate: number, why?: MoorlineError): void {
     this.#fate = fate;
     this.#why = why;
-    const asked = this.#asked;
-    this.#asked = undefined;
-    asked?.forEach((tell) => tell(this));
+    for (const tell of this.#asked.splice(0)) tell();
   }
 
-  #when(good: (fate: number) => boolean): Promise<void> {
+  #reaches(least: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const answer = () => {
-        if (good(this.#fate)) return resolve();
-        const { status } = this;
-        const code = (status === "sent" ? "send.unacknowledged" : `send.${status}`) as ErrorCode;
-        const retryable = status === "expired" || status === "evicted" || status === "rejected";
-        reject(this.#why ?? new MoorlineError(code, `the message is ${status}`, { retryable }));
+        const fate = this.#fate;
+        if (fate >= least && fate <= ACKED) return resolve();
+        const code = `send.${fate === SENT ? "unacknowledged" : this.status}` as ErrorCode;
+        reject(this.#why ?? new MoorlineError(code, `the message is ${this.status}`, { retryable: fate > ACKED && fate < UNKNOWN }));
       };
       if (this.#fate) answer();
-      else (this.#asked ??= []).push(answer);
+      else this.#asked.push(answer);
     });
   }
 }
