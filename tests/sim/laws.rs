@@ -1,4 +1,5 @@
 //! The laws of src/protocol/mod.rs, run over every protocol and a fake one that is as difficult as the contract allows.
+//! The second and the fifth are about calls and cursors, of which the Nexus has none.
 
 use crate::line::{Ask, Browser, Line, Seen, config};
 use moorline::Input;
