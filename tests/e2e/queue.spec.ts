@@ -282,6 +282,34 @@ for (const offer of ["on", "off"]) {
   });
 }
 
+test("a message that crosses the gateway's close is never lost in silence", async ({ launch, open }) => {
+  const gateway = await launch("--rate-limit", "0");
+  const page = await open(gateway);
+  await moored(page, { reconnect: { baseDelayMs: 1, maxDelayMs: 5 } });
+  await page.evaluate(() => {
+    const receipts: unknown[] = [];
+    Object.assign(globalThis, { receipts });
+    // Two messages a millisecond: each close meets some of them between the page and the wire.
+    const timer = setInterval(() => {
+      for (let twice = 0; twice < 2; twice++) receipts.push(rig.main.send({ type: "note", n: receipts.length }));
+    }, 1);
+    Object.assign(globalThis, { stop: () => clearInterval(timer) });
+  });
+  for (let round = 0; round < 30; round++) {
+    await gateway.post("close", { code: 1001 });
+    await next(page, "ws-connected");
+  }
+  await page.evaluate(() => {
+    (globalThis as unknown as { stop: () => void }).stop();
+    rig.main.send({ type: "last" });
+  });
+  await arrivals(gateway, "last", 1);
+  const logged = new Set(numbers(await gateway.received("note")));
+  const fates = await statuses(page);
+  const silent = upTo(fates.length).filter((n) => !logged.has(n) && fates[n] !== "unknown");
+  expect(silent, `of ${fates.length} messages, lost and the receipt did not say so`).toEqual([]);
+});
+
 /** A client that never answers a close frame: a gateway that stops waits for it, and can be asked meanwhile. */
 async function slowToLeave(gateway: Gateway): Promise<() => void> {
   const { hostname, port, pathname } = new URL(gateway.ws);
