@@ -1,0 +1,11 @@
+// Read by tsc alone: the types are found through the installed package's own manifest.
+import { Moorline, type Receipt } from "moorline";
+import { Moorline as ByUrl } from "moorline/url";
+import { Moorline as Inline } from "moorline/inline";
+import { wsClient } from "moorline/nexus";
+import { MoorLineElement } from "moorline/element";
+
+export const receipts: Receipt[] = [Moorline, ByUrl, Inline].map((Line) => new Line("wss://gateway.example/").send({ type: "chat" }));
+export const others: [boolean, HTMLElement] = [wsClient.connected, new MoorLineElement()];
+// @ts-expect-error A tarball without types would let this pass.
+new Moorline(5);

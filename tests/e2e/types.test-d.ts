@@ -1,0 +1,166 @@
+// What must compile, and what must not. Nothing here is run: tsc reads it.
+import { Moorline, MoorlineError, type Cause, type ErrorCode, type LineEventMap, type Options, type Receipt, type ReceiptStatus, type Session, type State, type Stats } from "moorline";
+import { Moorline as Inline } from "moorline/inline";
+import { WebSocketClient, wsClient } from "moorline/nexus";
+import { MoorLineElement } from "moorline/element";
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+const same = <A, B>(answer: Same<A, B>): void => void answer;
+
+// Making a line.
+const line = new Moorline("wss://gateway.example/api/world/ws");
+new Moorline(new URL("wss://gateway.example/"));
+new Moorline(() => "wss://gateway.example/");
+new Moorline(() => ({ url: "wss://gateway.example/", protocols: ["a"], token: "t" }));
+new Moorline(async () => new URL("wss://gateway.example/"));
+new Moorline(async () => ({ url: new URL("wss://gateway.example/"), protocols: "a" }));
+// @ts-expect-error A URL is not optional.
+new Moorline();
+// @ts-expect-error Nor a number.
+new Moorline(5);
+// @ts-expect-error A provider answers with something to dial.
+new Moorline(() => 5);
+// @ts-expect-error A token is text.
+new Moorline(() => ({ url: "wss://x", token: 5 }));
+
+// Options.
+const every: Required<Omit<Options, "target">> = {
+  protocol: "nexus",
+  routes: { bark: "dog-barked", chat: null, "*": "server-" },
+  reconnect: { baseDelayMs: 1, maxDelayMs: 2, factor: 2, jitter: "full", maxAttempts: Infinity, stableMs: 3 },
+  connectTimeoutMs: 1,
+  heartbeat: { idleMs: 1, probeTimeoutMs: 1 },
+  queue: { maxMessages: 1, maxBytes: 1, overflow: "drop-oldest" },
+  session: { key: "k", storage: "session", maxAgeMs: 1 },
+  maxFrameBytes: 1,
+  closePolicy: { 4000: "fatal", 1000: "retry" },
+  nexus: { initType: "a", resumeType: "b", tokenField: "c", readyOn: "open", settleMs: 1 },
+  log: "silent",
+};
+new Moorline("wss://x", every);
+new Moorline("wss://x", { target: null });
+new Moorline("wss://x", { target: document.body });
+new Moorline("wss://x", { session: { storage: localStorage } });
+new Moorline("wss://x", { session: { storage: { getItem: async () => null, setItem: async () => {}, removeItem: () => {} } } });
+// @ts-expect-error A misspelt option is not taken in silence.
+new Moorline("wss://x", { reconect: {} });
+// @ts-expect-error Nor one in a group.
+new Moorline("wss://x", { reconnect: { baseDelay: 1 } });
+// @ts-expect-error Times are numbers.
+new Moorline("wss://x", { connectTimeoutMs: "1s" });
+// @ts-expect-error Words come from their list.
+new Moorline("wss://x", { reconnect: { jitter: "some" } });
+// @ts-expect-error So do protocols.
+new Moorline("wss://x", { protocol: "telegraph" });
+// @ts-expect-error And storages.
+new Moorline("wss://x", { session: { storage: "cloud" } });
+// @ts-expect-error And verdicts.
+new Moorline("wss://x", { closePolicy: { 4000: "maybe" } });
+// @ts-expect-error An option that is undefined was forgotten: leave it out.
+new Moorline("wss://x", { connectTimeoutMs: undefined });
+// @ts-expect-error Persisting a queue is not there yet.
+new Moorline("wss://x", { queue: { persist: true } });
+
+// Calls.
+same<ReturnType<typeof line.send>, Receipt>(true);
+line.send({ type: "chat", text: "hello" });
+line.send({ any: ["thing"] }, { delivery: "latest", key: "pose", ttlMs: 100 });
+// @ts-expect-error A frame is not optional.
+line.send();
+// @ts-expect-error Deliveries come from their list.
+line.send({}, { delivery: "pigeon" });
+// @ts-expect-error A key is text.
+line.send({}, { key: 5 });
+const receipt = line.send({});
+same<typeof receipt.status, ReceiptStatus>(true);
+same<typeof receipt.sent, Promise<void>>(true);
+same<typeof receipt.acked, Promise<void>>(true);
+// @ts-expect-error A status is read.
+receipt.status = "sent";
+line.connect();
+line.disconnect();
+line.disconnect(4000, "enough");
+// @ts-expect-error A code is a number.
+line.disconnect("4000");
+line.dispose();
+line[Symbol.dispose]();
+{
+  using scoped = new Moorline("wss://x");
+  scoped.connect();
+}
+same<typeof line.state, State>(true);
+// @ts-expect-error The state is one source of truth, and not the page's.
+line.state = "connected";
+same<ReturnType<typeof line.stats>, Stats>(true);
+same<ReturnType<typeof line.explain>, string[]>(true);
+same<typeof line.session, Session | null>(true);
+same<ReturnType<typeof line.loadSession>, Promise<Session | null>>(true);
+line.saveSession({ token: "t", anything: 1 });
+// @ts-expect-error A session is an object.
+line.saveSession("t");
+line.clearSession();
+// @ts-expect-error The inner half is nobody's to reach.
+line.waiting;
+// @ts-expect-error The base class has no loader of its own.
+line.load();
+
+// Events, on the line, directly, and on the window.
+line.addEventListener("ws-reconnecting", ({ detail }) => {
+  same<typeof detail.retryAt, number>(true);
+  same<typeof detail.cause, Cause>(true);
+  // @ts-expect-error It has no such field.
+  detail.retryIn;
+});
+line.addEventListener("of-my-own", (event) => same<typeof event, Event>(true));
+const off: () => void = line.on("chat-message", (frame) => {
+  same<typeof frame.text, string>(true);
+  same<typeof frame.sender, string | undefined>(true);
+});
+off();
+line.on("of-my-own", () => {});
+// @ts-expect-error A listener is a function.
+line.on("chat-message", "listener");
+window.addEventListener("session-init", ({ detail }) => same<typeof detail.token, string | undefined>(true));
+window.addEventListener("ws-connected", ({ detail }) => same<typeof detail.recovered, boolean>(true));
+window.addEventListener("ws-disconnected", ({ detail }) => same<typeof detail.willReconnect, boolean>(true));
+window.addEventListener("ws-failed", ({ detail }) => same<typeof detail.attempts, number>(true));
+window.addEventListener("ws-unhandled", ({ detail }) => same<typeof detail.frame, unknown>(true));
+window.addEventListener("ws-error", ({ detail }) => {
+  same<typeof detail.code, ErrorCode>(true);
+  // @ts-expect-error Codes come from their list.
+  detail.code === "made.up";
+});
+window.addEventListener("player-joined", ({ detail }) => same<typeof detail.id, string>(true));
+// @ts-expect-error A click has no detail of ours.
+window.addEventListener("click", ({ detail }) => detail.clientId);
+same<keyof LineEventMap & `ws-${string}`, "ws-connected" | "ws-disconnected" | "ws-reconnecting" | "ws-failed" | "ws-unhandled" | "ws-error">(true);
+
+// Errors.
+const error: unknown = null;
+if (error instanceof MoorlineError) {
+  same<typeof error.code, ErrorCode>(true);
+  same<typeof error.retryable, boolean>(true);
+  // @ts-expect-error A code is read.
+  error.code = "internal";
+}
+
+// The other entries.
+const inline: Inline = new Inline("wss://x", every);
+inline.connect();
+const client = new WebSocketClient();
+new WebSocketClient("/api/world/ws", { reconnect: { maxAttempts: 3 } });
+client.connect();
+client.send({ type: "chat", text: "hello" });
+client.maxReconnectAttempts = 5;
+client.reconnectBaseDelay = 500;
+client.maxReconnectDelay = 1000;
+same<typeof client.connected, boolean>(true);
+same<typeof client.messageQueue, unknown[]>(true);
+same<typeof client.reconnectAttempts, number>(true);
+same<typeof client.session, Session | null>(true);
+// @ts-expect-error It is told, not set.
+client.connected = true;
+wsClient.disconnect();
+same<typeof wsClient, WebSocketClient>(true);
+const element: HTMLElement = new MoorLineElement();
+element.setAttribute("url", "wss://x");
