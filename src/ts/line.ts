@@ -20,7 +20,7 @@ export abstract class Line extends EventTarget {
   readonly #url: Url;
   readonly #options: Options;
   #page: Page | undefined;
-  #early: { act: (page: Page) => void; refused?: ((error: MoorlineError) => void) | undefined }[] = [];
+  #early: { act: (page: Page) => unknown; refused?: ((error: MoorlineError) => void) | undefined }[] = [];
   #queued = 0;
   #failure: MoorlineError | undefined;
   #loading = false;
@@ -55,8 +55,8 @@ export abstract class Line extends EventTarget {
    */
   disconnect(code = 1000, reason = ""): void {
     if (code !== 1000 && !(code >= 3000 && code < 5000)) refuse("close.code", `${code} is not 1000 or 3000 to 4999`);
-    if (byteLength(reason) > 123) refuse("close.reason", "the reason has more than 123 bytes of UTF-8");
-    this.act((page) => page.handle.disconnect(code, reason));
+    if (byteLength(reason) > 123) refuse("close.reason", "the reason has more than 123 bytes");
+    this.act((page) => page.disconnect(code, reason));
   }
 
   /**
@@ -67,29 +67,18 @@ export abstract class Line extends EventTarget {
     const text = stringify(frame);
     const delivery = DELIVERY.indexOf(options.delivery ?? "queue");
     const { ttlMs, key } = options;
-    if (delivery < 0 || Number.isNaN(ttlMs) || ttlMs! < 0) refuse("config.invalid", "delivery or ttlMs is not what it may be");
+    if (delivery < 0 || !((ttlMs ?? 0) >= 0)) refuse("config.invalid", "delivery or ttlMs");
     // Rust counts what waits; what can never wait is refused here, before wasm has come and after.
     const { maxMessages = 1000, maxBytes = 1_048_576 } = this.#options.queue ?? {};
     const bytes = byteLength(text);
     if (bytes > maxBytes) refuse("send.too-large", `${bytes} bytes are above queue.maxBytes`);
-    const receipt = new Receipt();
-    const hand = (page: Page) => {
-      if (page.socket.send(text, receipt, bytes, delivery, key, ttlMs)) full();
-    };
-    if (this.#page || this.#down) {
-      this.act(hand);
-      return receipt;
-    }
     // Until wasm is there, this is the queue, and bounded like it.
-    if (this.#queued++ >= maxMessages) full();
-    const refused = (error: unknown) => receipt.settle(REJECTED, error as MoorlineError);
-    this.act((page) => {
-      try {
-        hand(page);
-      } catch (error) {
-        refused(error);
-      }
-    }, refused);
+    if (!this.#page && this.#queued++ >= maxMessages) throw full();
+    const receipt = new Receipt();
+    let refused: MoorlineError | undefined;
+    const settle = (error: MoorlineError) => receipt.settle(REJECTED, (refused = error));
+    this.act((page) => page.socket.send(text, receipt, bytes, delivery, key, ttlMs) && settle(full()), settle);
+    if (refused) throw refused;
     return receipt;
   }
 
@@ -129,26 +118,23 @@ export abstract class Line extends EventTarget {
   }
 
   get state(): State {
-    return this.#down ? "closed" : STATES[this.#page?.handle.state() ?? 0]!;
+    return this.#down ? "closed" : STATES[this.#page?.state ?? 0]!;
   }
 
   stats(): Stats {
-    const none = { attempts: 0, queueMessages: this.#queued, queueBytes: 0, bufferedBytes: 0, received: 0 };
-    const counted = this.#down ? undefined : this.#page?.stats();
-    return { state: this.state, ...none, misbehaved: 0, sockets: 0, connections: 0, ...counted };
+    return { state: this.state, queueMessages: this.#queued, ...(this.#down ? undefined : this.#page?.stats()) };
   }
 
   /** What happened to the line, in order: why it closed, why it waits, when it tries next. */
   explain(): string[] {
-    return this.#down ? [this.#down.message] : (this.#page?.handle.explain().split("\n") ?? []);
+    return this.#down ? [this.#down.message] : (this.#page?.rust.explain().split("\n") ?? []);
   }
 
   /** Closes the line and frees everything it holds. What still waits is rejected; later calls throw `disposed`. */
   dispose(): void {
-    if (this.#failure?.code === "disposed") return;
     // After a bug of ours nothing of Rust may be called.
     if (!this.#down) this.#page?.dispose();
-    this.#fail(new MoorlineError("disposed", "the line was disposed of"));
+    this.#fail(new MoorlineError("disposed", "disposed of"));
   }
 
   [Symbol.dispose](): void {
@@ -184,9 +170,12 @@ export abstract class Line extends EventTarget {
    * Now, or in its turn when wasm has come; `refused` hears if it never does.
    * @internal
    */
-  protected act(act: (page: Page) => void, refused?: (error: MoorlineError) => void): void {
+  protected act(act: (page: Page) => unknown, refused?: (error: MoorlineError) => void): void {
     if (this.#down) throw this.#down;
-    if (this.#page) return act(this.#page);
+    if (this.#page) {
+      act(this.#page);
+      return;
+    }
     this.#early.push({ act, refused });
     if (this.#loading) return;
     this.#loading = true;
@@ -211,7 +200,7 @@ export abstract class Line extends EventTarget {
     const error =
       cause instanceof MoorlineError
         ? cause
-        : new MoorlineError("wasm.unavailable", `moorline cannot be loaded: ${cause}`, { cause, retryable: true });
+        : new MoorlineError("wasm.unavailable", `cannot load: ${cause}`, { cause, retryable: true });
     if (this.#options.log !== "silent") console.warn(error.message);
     this.#fail(error);
     const { target } = this.#options;
@@ -226,25 +215,23 @@ export abstract class Line extends EventTarget {
   }
 }
 
-const full = () => refuse("send.queue-full", "the queue is full (queue.maxMessages, queue.maxBytes)");
+const full = () => new MoorlineError("send.queue-full", "the queue is full", { retryable: true });
 
 function stringify(frame: unknown): string {
-  let text: string | undefined;
   try {
-    text = JSON.stringify(frame);
-    if (frame === undefined) throw new TypeError("it is undefined");
+    const text = JSON.stringify(frame);
     // JSON leaves functions out without a word.
-    carriable(frame, "the frame");
+    carriable(text === undefined ? carriable : frame);
+    return text;
   } catch (cause) {
-    refuse("send.unsupported", `JSON cannot carry this frame: ${(cause as Error).message}`, cause);
+    return refuse("send.unsupported", `JSON cannot carry it: ${(cause as Error).message}`, cause);
   }
-  return text!;
 }
 
-function carriable(value: unknown, name: string): void {
+function carriable(value: unknown): void {
   const type = typeof value;
-  if (type === "function" || type === "symbol") throw new TypeError(`${name} is a ${type}`);
-  if (type === "object") for (const key in value as object) carriable((value as Record<string, unknown>)[key], key);
+  if (type === "function" || type === "symbol") throw new TypeError(`a ${type}`);
+  if (type === "object") for (const key in value as object) carriable((value as Record<string, unknown>)[key]);
 }
 
 /** Length in UTF-8 bytes; most texts are ASCII, and a regular expression sees that fastest. */

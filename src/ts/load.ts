@@ -1,4 +1,5 @@
 /** Wasm from a file beside the script. */
+import { MoorlineError } from "./error.js";
 import type { Abi } from "./line.js";
 
 let loading: Promise<Abi> | undefined;
@@ -17,6 +18,6 @@ async function bring(): Promise<Abi> {
   const file = fetch(new URL("./moorline_bg.wasm", import.meta.url));
   file.catch(() => {});
   const abi = await import("./abi.js");
-  await abi.init(file);
+  await abi.init(file, MoorlineError);
   return abi;
 }

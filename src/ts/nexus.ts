@@ -91,7 +91,7 @@ export class WebSocketClient {
 
   /** Failures in a row. */
   get reconnectAttempts(): number {
-    return this.line.stats().attempts;
+    return this.line.stats().attempts ?? 0;
   }
 
   get maxReconnectAttempts(): number {

@@ -30,12 +30,10 @@ export function check(url: Url, options: Options): void {
   const { target, routes = {}, closePolicy = {} } = options;
   if (target && !target.dispatchEvent) wrong("options.target", "an EventTarget");
   for (const [type, event] of Object.entries(routes))
-    if (event !== null && !/^(?!ws-)/.test(walk("string", event, `options.routes.${type}`) as string))
-      wrong(`options.routes.${type}`, "free to lead to a ws- event: those are the line's own");
-  for (const [code, verdict] of Object.entries(closePolicy)) {
-    walk(["retry", "fatal"], verdict, `options.closePolicy.${code}`);
-    if (!(+code >= 1000 && +code < 5000)) wrong(`options.closePolicy.${code}`, "for a close code");
-  }
+    if (event !== null && /^ws-/.test(walk("string", event, `options.routes.${type}`) as string))
+      wrong(`options.routes.${type}`, "free to be a ws- event");
+  for (const [code, verdict] of Object.entries(closePolicy))
+    walk(+code >= 1000 && +code < 5000 ? ["retry", "fatal"] : undefined, verdict, `options.closePolicy.${code}`);
 }
 
 /** Answers the value, if the rule lets it pass. */
@@ -66,5 +64,5 @@ function checkUrl(url: string): void {
   // A scheme that is not a WebSocket's, a fragment, or nothing at all.
   if (/^\s*(?!wss?:)[a-z][a-z0-9+.-]*:|#|^$/i.test(url) || !URL.canParse(url, base))
     // What stands behind a question mark may be secret.
-    refuse("config.url", `"${url.replace(/\?.*/s, "?…")}" is not a ws: or wss: URL without a fragment`);
+    refuse("config.url", `"${url.replace(/\?.*/s, "?…")}" is no ws: or wss: URL without a fragment`);
 }

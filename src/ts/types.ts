@@ -253,19 +253,20 @@ export interface MoorlineErrorLike extends Error {
 
 export interface Stats {
   state: State;
-  /** Failures in a row. */
-  attempts: number;
   queueMessages: number;
-  queueBytes: number;
+  // What follows is counted once wasm is there.
+  /** Failures in a row. */
+  attempts?: number;
+  queueBytes?: number;
   /** How long the oldest message has waited, at the most. */
   oldestWaitsMs?: number;
   /** Handed to the browser and not yet written out by it. */
-  bufferedBytes: number;
-  received: number;
+  bufferedBytes?: number;
+  received?: number;
   /** Frames that the server should not have sent. */
-  misbehaved: number;
-  sockets: number;
-  connections: number;
+  misbehaved?: number;
+  sockets?: number;
+  connections?: number;
   /** Smoothed round trip, where the gateway answers probes. */
   rttMs?: number;
   nextAttemptInMs?: number;

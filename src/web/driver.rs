@@ -114,6 +114,7 @@ impl Driver {
     }
 
     /// The core, for as long as one statement takes: no borrow may be held while the page's code can run.
+    #[inline(never)]
     pub fn client(&self) -> RefMut<'_, Client> {
         match self.client.try_borrow_mut() {
             Ok(client) => client,

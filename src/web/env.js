@@ -1,12 +1,12 @@
 // The JavaScript half of env.rs: the url provider and the signals of the surroundings.
 
-import { BACK, OFFLINE, ONLINE, PUT_AWAY, RESUMED, RING, UNRESOLVED, VISIBLE } from "./tell.js";
+import { BACK, OFFLINE, ONLINE, PUT_AWAY, RESOLVED, RESUMED, RING, UNRESOLVED, VISIBLE } from "./rust.js";
 
 export class Env {
   constructor(provider, events) {
     this.provider = provider;
     this.events = events;
-    this.handle = undefined;
+    this.rust = undefined;
     this.timer = undefined;
     this.url = "";
     this.protocols = [];
@@ -15,17 +15,17 @@ export class Env {
 
   // Calls the page's provider, which is the page's code: it may throw, hang, or call the line.
   resolve(ticket) {
-    const { handle } = this;
+    const { rust } = this;
     const fail = (error) => {
       this.events.cause = error;
-      handle.tell(UNRESOLVED, ticket);
+      rust.tell(UNRESOLVED, ticket);
     };
     const take = (answer) => {
       try {
         const given = typeof answer === "string" || answer instanceof URL ? { url: answer } : answer;
         this.url = this.events.url = dialable(given.url);
         this.protocols = [].concat(given.protocols ?? []);
-        handle.resolved(ticket, typeof given.token === "string" ? given.token : undefined);
+        rust.say(given.token, undefined, RESOLVED, ticket);
       } catch (error) {
         fail(error);
       }
@@ -43,21 +43,21 @@ export class Env {
   // The driver's one timer.
   arm(waitMs) {
     clearTimeout(this.timer);
-    this.timer = waitMs < 0 ? undefined : setTimeout(() => this.handle.tell(RING, 0), waitMs);
+    this.timer = waitMs < 0 ? undefined : setTimeout(() => this.rust.tell(RING), waitMs);
   }
 
   listen() {
-    const { handle } = this;
+    const { rust } = this;
     const { signal } = this.listening;
     const on = (target, type, tell) => target?.addEventListener?.(type, tell, { signal });
     const { document } = globalThis;
-    on(globalThis, "online", () => handle.tell(ONLINE, 0));
-    on(globalThis, "offline", () => handle.tell(OFFLINE, 0));
-    on(document, "visibilitychange", () => document.visibilityState === "visible" && handle.tell(VISIBLE, 0));
-    on(globalThis, "pageshow", (event) => event.persisted && handle.tell(BACK, 0));
-    on(document, "resume", () => handle.tell(RESUMED, 0));
-    on(globalThis, "pagehide", () => handle.tell(PUT_AWAY, 0));
-    on(document, "freeze", () => handle.tell(PUT_AWAY, 0));
+    on(globalThis, "online", () => rust.tell(ONLINE));
+    on(globalThis, "offline", () => rust.tell(OFFLINE));
+    on(document, "visibilitychange", () => document.visibilityState === "visible" && rust.tell(VISIBLE));
+    on(globalThis, "pageshow", (event) => event.persisted && rust.tell(BACK));
+    on(document, "resume", () => rust.tell(RESUMED));
+    on(globalThis, "pagehide", () => rust.tell(PUT_AWAY));
+    on(document, "freeze", () => rust.tell(PUT_AWAY));
   }
 
   dispose() {

@@ -8,14 +8,16 @@ mod storage;
 
 use crate::client::Client;
 use crate::config::{Config, Options};
-use crate::contract::{Input, Signal, Status};
-use crate::error::{ApiMisuse, Fault};
+use crate::contract::{Input, Signal};
+use crate::error::Fault;
 use crate::outbox::Delivery;
 use crate::protocol;
 use crate::session::{Snapshot, Stored};
 use crate::wire::{CloseCode, FrameId, Route, SocketId, View, push_number};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use driver::Driver;
 use env::Env;
@@ -64,167 +66,190 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-/// A line as the shim holds it.
-#[wasm_bindgen]
-pub struct Handle {
-    driver: Driver,
+/// The lines of this page, by number. A number and a free function cost a page less than a class with a destructor.
+static LINES: Single<Vec<Option<Box<Driver>>>> = Single(UnsafeCell::new(Vec::new()));
+
+/// Texts on their way in.
+static TEXTS: Single<(Option<String>, Option<String>)> = Single(UnsafeCell::new((None, None)));
+
+struct Single<T>(UnsafeCell<T>);
+
+// A page's wasm has one thread.
+unsafe impl<T> Sync for Single<T> {}
+
+/// `None` where the line was closed for good: whatever still calls has nobody to call.
+#[inline(never)]
+fn driver(line: u32) -> Option<&'static Driver> {
+    // The box keeps its place while lines come; it goes by `free` alone, which the shim calls from an empty stack.
+    let lines = unsafe { &*LINES.0.get() };
+    lines.get(line as usize)?.as_deref()
 }
 
+/// Makes a line and answers its number. `values` are the options by their paths; negative where one of them is malformed,
+/// which the shim has seen to.
 #[wasm_bindgen]
-impl Handle {
-    /// `values` are the options by their paths. Nothing where an option is malformed, which the shim has seen to.
-    pub fn open(events: Events, socket: Socket, store: Store, env: Env, values: &JsValue, seed: f64) -> Option<Handle> {
-        let config = Config::parse(Options { values: &Object(values), close_policy: Vec::new() }).ok()?;
-        let protocol = protocol::create(&config);
-        for row in protocol.routes() {
-            socket.route(&row.frame_type, row.event.unwrap_or_default());
-        }
-        let client = Client::new(config, protocol, seed.to_bits());
-        Some(Self { driver: Driver::new(client, socket, events, store, env) })
+pub fn open(events: Events, socket: Socket, store: Store, env: Env, values: &JsValue, seed: f64) -> i32 {
+    let Ok(config) = Config::parse(Options { values: &Object(values), close_policy: Vec::new() }) else {
+        return -1;
+    };
+    let protocol = protocol::create(&config);
+    for row in protocol.routes() {
+        socket.route(&row.frame_type, row.event.unwrap_or_default());
     }
+    let client = Client::new(config, protocol, seed.to_bits());
+    let driver = Box::new(Driver::new(client, socket, events, store, env));
+    let lines = unsafe { &mut *LINES.0.get() };
+    lines.push(Some(driver));
+    lines.len() as i32 - 1
+}
 
-    // From the page.
+/// Any frame that is not admitted. Answers whether it is held back.
+#[wasm_bindgen]
+pub fn received(line: u32, socket: u32, route: u32, key: u32, frame: &JsValue) -> bool {
+    let Some(driver) = driver(line) else {
+        return false;
+    };
+    let (socket, route, frame_id) = (SocketId(socket), Route(route), FrameId(key));
+    let input = Input::Received { socket, route, frame: frame_id, view: &Object(frame) };
+    let _ = driver.step(input);
+    driver.client().holds_frames()
+}
 
-    /// The shim has checked both.
-    pub fn disconnect(&self, code: u16, reason: String) {
-        self.feed(Input::Disconnect { code: CloseCode(code), reason });
-    }
+/// A line of text for each fact.
+#[wasm_bindgen]
+pub fn explain(line: u32) -> String {
+    driver(line).map(|driver| driver.client().explain()).unwrap_or_default()
+}
 
-    /// The next message in socket.js's array, of so many bytes. `delivery`: 0 queue, 1 drop, 2 latest (of `key`). Answers
-    /// whether it was taken: 0, or 1 too large, 2 queue full.
-    pub fn send(&self, bytes: u32, delivery: u32, ttl_ms: f64, key: Option<String>) -> u32 {
-        let delivery = match delivery {
-            0 => Delivery::Queue,
-            1 => Delivery::Drop,
-            _ => Delivery::Latest(key.unwrap_or_default().into()),
-        };
-        let ttl_ms = (!ttl_ms.is_nan()).then_some(ttl_ms);
-        match self.driver.step(Input::Send { bytes, delivery, ttl_ms }) {
-            Ok(()) => 0,
-            Err(ApiMisuse::TooLarge) => 1,
-            Err(_) => 2,
-        }
-    }
-
-    /// The page's own word on the session.
-    pub fn session(&self, token: Option<String>, client_id: Option<String>) {
-        self.feed(Input::Session(token.map(|token| Snapshot { token, client_id })));
-    }
-
-    /// What a close code means to the page.
-    pub fn policy(&self, code: u16, retry: bool) {
-        self.driver.client().set_policy(CloseCode(code), retry);
-    }
-
-    pub fn retry(&self, base_ms: f64, max_ms: f64, max_attempts: f64) {
-        self.driver.client().set_retry(base_ms, max_ms, max_attempts);
-    }
-
-    /// 0 idle, 1 connecting, 2 connected, 3 reconnecting, 4 closed.
-    pub fn state(&self) -> u32 {
-        match self.driver.client().status() {
-            Status::Idle => 0,
-            Status::Connecting => 1,
-            Status::Connected => 2,
-            Status::Reconnecting => 3,
-            Status::Closed => 4,
-        }
-    }
-
-    /// One of `COUNTED` in page.js; NaN where there is none.
-    pub fn stat(&self, which: u32) -> f64 {
-        let client = self.driver.client();
-        let counters = client.counters();
-        let (messages, bytes) = client.queue();
-        let now = self.driver.clock.now();
-        let millis = |ms: Option<u64>| ms.map_or(f64::NAN, |ms| ms as f64);
-        match which {
-            0 => f64::from(client.attempts()),
-            1 => f64::from(messages),
-            2 => bytes,
-            3 => millis(client.waiting_since().map(|since| now.since(since))),
-            4 => self.driver.socket.buffered().max(0.0),
-            5 => counters.received,
-            6 => counters.misbehaved,
-            7 => f64::from(counters.sockets),
-            8 => f64::from(counters.connections),
-            9 => counters.rtt_ms.unwrap_or(f64::NAN),
-            _ => millis(client.next_attempt().map(|at| at.since(now))),
-        }
-    }
-
-    /// A line of text for each fact.
-    pub fn explain(&self) -> String {
-        self.driver.client().explain()
-    }
-
-    // From the JavaScript halves.
-
-    /// The hot path: whether a frame may be delivered at once.
-    pub fn admit(&self, socket: u32, route: u32) -> bool {
-        self.driver.client().admit(SocketId(socket), Route(route))
-    }
-
-    /// Any other frame. Answers whether it is held back.
-    pub fn received(&self, socket: u32, route: u32, key: u32, frame: &JsValue) -> bool {
-        let (socket, route, frame_id) = (SocketId(socket), Route(route), FrameId(key));
-        self.feed(Input::Received { socket, route, frame: frame_id, view: &Object(frame) });
-        self.driver.client().holds_frames()
-    }
-
-    pub fn closed(&self, socket: u32, code: u16, clean: bool, buffered: f64, reason: String) {
-        self.feed(Input::Closed { socket: SocketId(socket), code: CloseCode(code), reason, clean, buffered });
-    }
-
-    /// The url provider answered.
-    pub fn resolved(&self, ticket: u32, token: Option<String>) {
-        self.feed(Input::Resolved { ticket, answer: Ok(token) });
-    }
-
-    /// Something was stored.
-    pub fn restored(&self, token: Option<String>, client_id: Option<String>, age_ms: Option<f64>) {
-        self.feed(Input::Restored(Ok(Some(Stored { token, client_id, age_ms }))));
-    }
-
-    /// Whatever needs no more than a number: one of those in tell.js, and a socket or a ticket where one is concerned.
-    pub fn tell(&self, what: u32, id: u32) {
-        let socket = SocketId(id);
-        self.feed(match what {
-            0 => Input::Connect,
-            1 => Input::Dispose,
-            2 => return self.driver.ring(),
-            3 => Input::Opened { socket },
-            4 => Input::Garbled { socket, fault: Fault::Binary },
-            5 => Input::Garbled { socket, fault: Fault::FrameTooLarge },
-            6 => Input::Garbled { socket, fault: Fault::NotJson },
-            7 => Input::Resolved { ticket: id, answer: Err(()) },
-            8 => Input::Restored(Ok(None)),
-            9 => Input::Restored(Err(Fault::StorageCorrupt)),
-            10 => Input::Restored(Err(Fault::StorageDenied)),
-            11 => Input::StorageDenied,
-            12 => Input::Signal(Signal::Online),
-            13 => Input::Signal(Signal::Offline),
-            14 => Input::Signal(Signal::Visible),
-            15 => Input::Signal(Signal::Restored),
-            16 => Input::Signal(Signal::Resumed),
-            _ => Input::Signal(Signal::PutAway),
-        });
-    }
-
-    /// Breaks a promise of the core's on purpose.
-    #[cfg(feature = "self-test")]
-    #[wasm_bindgen(js_name = panicForTest)]
-    pub fn panic_for_test(&self) {
-        let _held = self.driver.client();
-        panic!("a panic on purpose");
+/// Puts a text where the next `tell` looks for it.
+#[wasm_bindgen]
+pub fn text(second: bool, text: Option<String>) {
+    let texts = unsafe { &mut *TEXTS.0.get() };
+    if second {
+        texts.1 = text;
+    } else {
+        texts.0 = text;
     }
 }
 
-impl Handle {
-    fn feed(&self, input: Input<'_>) {
-        // Only a page's command can be a misuse.
-        let _ = self.driver.step(input);
+// What follows crosses with numbers alone, and wasm-bindgen's wrapping would cost more than it does.
+
+/// The hot path: whether a frame may be delivered at once.
+#[unsafe(no_mangle)]
+pub extern "C" fn admit(line: u32, socket: u32, route: u32) -> bool {
+    driver(line).is_some_and(|driver| driver.client().admit(SocketId(socket), Route(route)))
+}
+
+/// Everything else: `what` is one of those in rust.js, which says what the numbers are. Answers 1 for a message that was
+/// not taken.
+#[unsafe(no_mangle)]
+pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
+    let Some(driver) = driver(line) else {
+        return 1;
+    };
+    let texts = core::mem::take(unsafe { &mut *TEXTS.0.get() });
+    let socket = SocketId(a);
+    let input = match what {
+        0 => Input::Connect,
+        1 => Input::Dispose,
+        2 => {
+            driver.ring();
+            return 0;
+        }
+        3 => Input::Opened { socket },
+        4 => Input::Garbled { socket, fault: Fault::Binary },
+        5 => Input::Garbled { socket, fault: Fault::FrameTooLarge },
+        6 => Input::Garbled { socket, fault: Fault::NotJson },
+        7 => Input::Resolved { ticket: a, answer: Err(()) },
+        8 => Input::Restored(Ok(None)),
+        9 => Input::Restored(Err(Fault::StorageCorrupt)),
+        10 => Input::Restored(Err(Fault::StorageDenied)),
+        11 => Input::StorageDenied,
+        12 => Input::Signal(Signal::Online),
+        13 => Input::Signal(Signal::Offline),
+        14 => Input::Signal(Signal::Visible),
+        15 => Input::Signal(Signal::Restored),
+        16 => Input::Signal(Signal::Resumed),
+        17 => Input::Signal(Signal::PutAway),
+        18 => Input::Send {
+            bytes: a,
+            delivery: match b {
+                0 => Delivery::Queue,
+                1 => Delivery::Drop,
+                _ => Delivery::Latest(texts.0.unwrap_or_default().into()),
+            },
+            ttl_ms: given(x),
+        },
+        19 => Input::Closed {
+            socket,
+            code: CloseCode(b as u16),
+            reason: texts.0.unwrap_or_default(),
+            clean: b > 0xffff,
+            buffered: x,
+        },
+        20 => Input::Disconnect { code: CloseCode(a as u16), reason: texts.0.unwrap_or_default() },
+        21 => Input::Resolved { ticket: a, answer: Ok(texts.0) },
+        22 => Input::Restored(Ok(Some(Stored { token: texts.0, client_id: texts.1, age_ms: given(x) }))),
+        23 => Input::Session(texts.0.map(|token| Snapshot { token, client_id: texts.1 })),
+        24 => {
+            driver.client().set_policy(CloseCode(a as u16), b != 0);
+            return 0;
+        }
+        _ => {
+            driver.client().set_retry(f64::from(a), f64::from(b), x);
+            return 0;
+        }
+    };
+    u32::from(driver.step(input).is_err())
+}
+
+/// One of `COUNTED` in page.js; NaN where there is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn stat(line: u32, which: u32) -> f64 {
+    let Some(driver) = driver(line) else {
+        return f64::NAN;
+    };
+    let client = driver.client();
+    let counters = client.counters();
+    let (messages, bytes) = client.queue();
+    let now = driver.clock.now();
+    let millis = |ms: Option<u64>| ms.map_or(f64::NAN, |ms| ms as f64);
+    match which {
+        0 => f64::from(client.attempts()),
+        1 => f64::from(messages),
+        2 => bytes,
+        3 => millis(client.waiting_since().map(|since| now.since(since))),
+        4 => driver.socket.buffered().max(0.0),
+        5 => counters.received,
+        6 => counters.misbehaved,
+        7 => f64::from(counters.sockets),
+        8 => f64::from(counters.connections),
+        9 => counters.rtt_ms.unwrap_or(f64::NAN),
+        10 => millis(client.next_attempt().map(|at| at.since(now))),
+        // 0 idle, 1 connecting, 2 connected, 3 reconnecting, 4 closed.
+        _ => f64::from(client.status() as u8),
     }
+}
+
+/// Frees what a line holds. Nothing of it may be on the stack.
+#[unsafe(no_mangle)]
+pub extern "C" fn free(line: u32) {
+    let lines = unsafe { &mut *LINES.0.get() };
+    if let Some(driver) = lines.get_mut(line as usize) {
+        *driver = None;
+    }
+}
+
+/// Breaks a promise of the core's on purpose.
+#[cfg(feature = "self-test")]
+#[unsafe(no_mangle)]
+pub extern "C" fn panic_for_test(line: u32) {
+    let _held = driver(line).map(Driver::client);
+    panic!("a panic on purpose");
+}
+
+fn given(x: f64) -> Option<f64> {
+    (!x.is_nan()).then_some(x)
 }
 
 /// An object of the browser's, asked by name.

@@ -1,5 +1,5 @@
 // The face of page.js, for the shim.
-import type { Handle } from "#abi/moorline.js";
+import type * as Glue from "#abi/moorline.js";
 import type { MoorlineError } from "../ts/error.js";
 import type { Receipt } from "../ts/receipt.js";
 import type { Options, Session, Url } from "../ts/types.js";
@@ -14,8 +14,9 @@ export interface Given {
 }
 
 export declare class Page {
-  static open(HandleType: typeof Handle, given: Given): Page;
-  readonly handle: Handle;
+  static open(glue: Pick<typeof Glue, "explain" | "open" | "received" | "text">, exports: Glue.InitOutput, given: Given): Page;
+  readonly rust: { explain(): string };
+  readonly state: number;
   readonly events: {
     readonly dead: MoorlineError | undefined;
     on(type: string, listener: (detail: never) => void): () => void;
@@ -29,6 +30,7 @@ export declare class Page {
     load(): Session | null | Promise<Session | null>;
   };
   connect(): void;
+  disconnect(code: number, reason: string): void;
   save(data: object): void;
   forget(): void;
   retry(baseMs: number, maxMs: number, maxAttempts: number): void;

@@ -2,21 +2,21 @@
 
 import { Env } from "./env.js";
 import { Events } from "./events.js";
+import { CONNECT, DISCONNECT, DISPOSE, POLICY, RETRY, Rust, SESSION } from "./rust.js";
 import { Socket } from "./socket.js";
 import { Store } from "./storage.js";
-import { CONNECT, DISPOSE } from "./tell.js";
 
 export class Page {
-  static open(Handle, given) {
+  static open(glue, exports, given) {
     const { routes = {}, closePolicy = {}, ...options } = given.options;
     const page = new Page(given, routes["*"], options);
     const { events, socket, store, env } = page;
-    const handle = Handle.open(events, socket, store, env, flat(options), Math.random());
-    if (!handle) throw new given.ErrorType("config.invalid", "an option is not what it may be");
-    page.handle = socket.handle = store.handle = env.handle = handle;
+    const line = glue.open(events, socket, store, env, flat(options), Math.random());
+    if (line < 0) throw new given.ErrorType("config.invalid", "an option is not what it may be");
+    page.rust = socket.rust = store.rust = env.rust = new Rust(glue, exports, line);
     // The protocol's routes are there; the page's own go over them.
     for (const [type, event] of Object.entries(routes)) if (type !== "*") socket.route(type, event);
-    for (const [code, verdict] of Object.entries(closePolicy)) handle.policy(+code, verdict === "retry");
+    for (const [code, verdict] of Object.entries(closePolicy)) page.rust.tell(POLICY, +code, +(verdict === "retry"));
     env.listen();
     return page;
   }
@@ -29,27 +29,35 @@ export class Page {
     this.events.stop = () => this.stop();
   }
 
+  get state() {
+    return this.rust.stat(COUNTED.length);
+  }
+
   connect() {
-    this.handle.tell(CONNECT, 0);
+    this.rust.tell(CONNECT);
+  }
+
+  disconnect(code, reason) {
+    this.rust.say(reason, undefined, DISCONNECT, code);
   }
 
   save(data) {
     this.store.save(data);
-    this.handle.session(text(data.token), text(data.clientId));
+    this.rust.say(data.token, data.clientId, SESSION);
   }
 
   forget() {
     this.store.clear();
-    this.handle.session();
+    this.rust.tell(SESSION);
   }
 
   retry(baseMs, maxMs, maxAttempts) {
     this.events.maxAttempts = maxAttempts;
-    this.handle.retry(baseMs, maxMs, maxAttempts);
+    this.rust.tell(RETRY, baseMs, maxMs, maxAttempts);
   }
 
   stats() {
-    const counted = COUNTED.map((name, at) => [name, this.handle.stat(at)]);
+    const counted = COUNTED.map((name, at) => [name, this.rust.stat(at)]);
     return Object.fromEntries(counted.filter(([, value]) => !Number.isNaN(value)));
   }
 
@@ -59,16 +67,16 @@ export class Page {
   }
 
   dispose() {
-    const { handle } = this;
-    handle.tell(DISPOSE, 0);
+    const { rust } = this;
+    rust.tell(DISPOSE);
     this.stop();
     this.events.dispose();
     // A listener may have called us from inside Rust: what it stands on is freed when the stack has unwound.
-    queueMicrotask(() => handle.free());
+    queueMicrotask(() => rust.free());
   }
 }
 
-// In the order of `Handle::stat`.
+// In the order of `stat` in mod.rs.
 const COUNTED = [
   "attempts",
   "queueMessages",
@@ -82,8 +90,6 @@ const COUNTED = [
   "rttMs",
   "nextAttemptInMs",
 ];
-
-const text = (value) => (typeof value === "string" ? value : undefined);
 
 // Options by their paths, as Rust asks for them.
 function flat(options, prefix = "") {

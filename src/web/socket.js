@@ -1,14 +1,15 @@
 // The JavaScript half of socket.rs: the hot path in both directions. It lives here because a string that crosses into
 // wasm costs more than everything else a frame needs; only numbers do. No policy: Rust is asked about every frame.
 
-import { BINARY, NOT_JSON, OPENED, TOO_LARGE } from "./tell.js";
+import { BINARY, CLOSED, NOT_JSON, OPENED, SEND, TOO_LARGE } from "./rust.js";
 
 export class Socket {
   constructor(events, env, maxFrameBytes) {
     this.events = events;
     this.env = env;
     this.maxFrameBytes = maxFrameBytes;
-    this.handle = undefined;
+    // Rust's functions, for this line.
+    this.rust = undefined;
     // The frame types of the route table: row n is route n + 1.
     this.types = [];
     // Messages from id `base` on, in order: the text until the browser has written it out, the receipt until its fate
@@ -29,7 +30,7 @@ export class Socket {
 
   open(id) {
     if (this.ws) this.abandon("");
-    const { handle } = this;
+    const { rust } = this;
     let ws;
     try {
       ws = new WebSocket(this.env.url, this.env.protocols);
@@ -38,13 +39,13 @@ export class Socket {
     }
     this.ws = ws;
     this.id = id;
-    ws.onopen = () => handle.tell(OPENED, id);
-    ws.onmessage = (event) => this.receive(event.data, id, handle);
+    ws.onopen = () => rust.tell(OPENED, id);
+    ws.onmessage = (event) => this.receive(event.data, id, rust);
     // `error` says nothing that `close` does not say better, and always comes before it.
     ws.onclose = (event) => {
       const held = ws.bufferedAmount;
       this.forget(ws);
-      handle.closed(id, event.code, event.wasClean, held, event.reason);
+      rust.say(event.reason, undefined, CLOSED, id, event.code + (event.wasClean ? 65536 : 0), held);
     };
     return true;
   }
@@ -77,15 +78,15 @@ export class Socket {
     if (this.ws === ws) this.ws = undefined;
   }
 
-  receive(text, id, handle) {
+  receive(text, id, rust) {
     const max = this.maxFrameBytes;
-    if (typeof text !== "string") return handle.tell(BINARY, id);
-    if (text.length * 3 > max && byteLength(text) > max) return handle.tell(TOO_LARGE, id);
+    if (typeof text !== "string") return rust.tell(BINARY, id);
+    if (text.length * 3 > max && byteLength(text) > max) return rust.tell(TOO_LARGE, id);
     let frame;
     try {
       frame = JSON.parse(text);
     } catch {
-      return handle.tell(NOT_JSON, id);
+      return rust.tell(NOT_JSON, id);
     }
     const type = frame?.type;
     const types = this.types;
@@ -100,8 +101,8 @@ export class Socket {
       }
       if (route === 0 && this.events.hasWildcard(type)) route = types.length + 1;
     }
-    if (route !== 0 && handle.admit(id, route)) this.events.deliver(route, frame);
-    else this.events.show(frame, (key) => handle.received(id, route, key, frame));
+    if (route !== 0 && rust.admit(id, route)) this.events.deliver(route, frame);
+    else this.events.show(frame, (key) => rust.received(id, route, key, frame));
   }
 
   // Keeps a message before Rust decides on it, for it may be sent at once; its id follows from its place. Answers 0, or
@@ -109,7 +110,7 @@ export class Socket {
   send(text, receipt, bytes, delivery, key, ttlMs) {
     this.texts.push(text);
     this.receipts.push(receipt);
-    const refused = this.handle.send(bytes, delivery, ttlMs ?? NaN, key);
+    const refused = key ? this.rust.say(key, undefined, SEND, bytes, delivery, ttlMs ?? NaN) : this.rust.tell(SEND, bytes, delivery, ttlMs ?? NaN);
     if (refused !== 0) {
       this.texts.pop();
       this.receipts.pop();

@@ -1,7 +1,7 @@
 // The JavaScript half of storage.rs: where a session is kept. Nothing here throws: what a storage refuses is told once, and
 // the session lives on in memory.
 
-import { CORRUPT, NOTHING_STORED, RESTORE_DENIED, WRITE_DENIED } from "./tell.js";
+import { CORRUPT, NOTHING_STORED, RESTORED, RESTORE_DENIED, WRITE_DENIED } from "./rust.js";
 
 // What is longer was not written by us.
 const LONGEST = 65536;
@@ -10,7 +10,7 @@ export class Store {
   constructor(storage = "local", key = "hermes-session", events) {
     this.key = key;
     this.events = events;
-    this.handle = undefined;
+    this.rust = undefined;
     // The session as last saved or found.
     this.session = null;
     this.told = false;
@@ -25,7 +25,7 @@ export class Store {
   }
 
   restore() {
-    const refused = (error) => (this.isNews(error) ? this.handle.tell(RESTORE_DENIED, 0) : this.hand(this.session));
+    const refused = (error) => (this.isNews(error) ? this.rust.tell(RESTORE_DENIED) : this.hand(this.session));
     if (this.refused) return refused(this.refused);
     let found;
     try {
@@ -46,16 +46,17 @@ export class Store {
     } catch {
       session = undefined;
     }
-    if (session === null || typeof session !== "object" || Array.isArray(session)) return this.handle.tell(CORRUPT, 0);
+    if (session === null || typeof session !== "object" || Array.isArray(session)) return this.rust.tell(CORRUPT);
     const known = typeof session.token === "string" || typeof session.savedAt === "number";
     if (known) this.session = session;
     this.hand(session);
   }
 
   hand(session) {
-    if (session === null) return this.handle.tell(NOTHING_STORED, 0);
+    if (session === null) return this.rust.tell(NOTHING_STORED);
     const { token, clientId, savedAt } = session;
-    this.handle.restored(text(token), text(clientId), typeof savedAt === "number" ? Date.now() - savedAt : undefined);
+    const age = typeof savedAt === "number" ? Date.now() - savedAt : NaN;
+    this.rust.say(token, clientId, RESTORED, 0, 0, age);
   }
 
   save(data) {
@@ -74,7 +75,7 @@ export class Store {
 
   write(act) {
     if (this.storage === undefined) return;
-    const denied = (error) => this.isNews(error) && this.handle.tell(WRITE_DENIED, 0);
+    const denied = (error) => this.isNews(error) && this.rust.tell(WRITE_DENIED);
     try {
       const pending = act(this.storage);
       if (typeof pending?.then === "function") pending.then(undefined, denied);
@@ -110,5 +111,3 @@ export class Store {
     }
   }
 }
-
-const text = (value) => (typeof value === "string" ? value : undefined);

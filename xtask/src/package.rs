@@ -10,7 +10,6 @@ use crate::project::{Project, fingerprint, walk};
 use crate::run::{Step, Stop, about, answer, say};
 use crate::setup::{self, Compiler, with_path};
 
-const ENTRIES: [&str; 4] = ["index", "inline", "nexus", "element"];
 const MANIFEST_HEAD: &str = "\"name\": \"moorline\",";
 
 /// Which package is built.
@@ -189,7 +188,7 @@ fn assemble(project: &Project, variant: Variant, rustc: &str) -> Result<(), Stop
         .map(|name| project.path(name)),
     );
     sources.extend(["package-lock.json", "tsconfig.base.json", "tsconfig.pkg.json"].map(|name| project.e2e.join(name)));
-    sources.extend(["package.rs", "check.mjs"].map(|name| project.path("xtask/src").join(name)));
+    sources.extend(["package.rs", "bundle.mjs", "check.mjs"].map(|name| project.path("xtask/src").join(name)));
     let inputs = fingerprint(&sources, &[rustc, &format!("{variant:?}")]);
     let stamp = Stamp::new(project, &format!("{}-pkg", variant.name()), inputs, folder.clone());
     if stamp.holds() && variant.metafile(project).is_file() {
@@ -225,27 +224,9 @@ fn assemble(project: &Project, variant: Variant, rustc: &str) -> Result<(), Stop
 }
 
 fn bundle(project: &Project, variant: Variant, folder: &Path, abi: &Path) -> Result<(), Stop> {
-    let mut esbuild = project.command(project.node_bin("esbuild"));
-    esbuild.args(ENTRIES.map(|name| format!("src/ts/{name}.ts")));
-    esbuild.args([
-        "--bundle",
-        "--splitting",
-        "--format=esm",
-        "--target=es2022",
-        "--charset=utf8",
-        "--legal-comments=none",
-    ]);
-    esbuild.args(["--chunk-names=[name]-[hash]", "--tsconfig=tests/e2e/tsconfig.pkg.json", "--log-level=warning"]);
-    esbuild.arg(format!("--outdir={}", folder.display()));
-    esbuild.arg(format!("--metafile={}", variant.metafile(project).display()));
-    if variant.dev {
-        esbuild.arg("--sourcemap=inline");
-    } else {
-        esbuild.arg("--minify");
-    }
-    if variant.self_test {
-        esbuild.arg(format!("--alias:#abi={}", abi.display()));
-    }
+    let mut esbuild = project.command("node");
+    esbuild.arg("xtask/src/bundle.mjs").arg(folder).arg(variant.metafile(project)).arg(abi);
+    esbuild.arg(if variant.dev { "dev" } else { "release" });
     let label = if variant.self_test { "esbuild src/ts, self-test" } else { "esbuild src/ts" };
     Step::new(label, &project.logs, &mut esbuild)
         .limit(120)
