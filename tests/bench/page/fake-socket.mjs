@@ -28,6 +28,8 @@ export class FakeSocket {
   onclose = null;
   sent = 0;
   last = "";
+  /** Whether what is sent counts as held until somebody sets `bufferedAmount` back: a browser writes out between tasks. */
+  holds = false;
   listeners = { open: [], message: [], error: [], close: [] };
 
   constructor(url) {
@@ -47,6 +49,7 @@ export class FakeSocket {
   send(text) {
     this.sent++;
     this.last = text;
+    if (this.holds) this.bufferedAmount += text.length;
   }
 
   close(code = 1000, reason = "") {

@@ -181,7 +181,10 @@ function expect(shape, count) {
 /** Nanoseconds per `send()` of a fresh object while open. */
 function outboundFake(ms) {
   const next = outbound();
+  const socket = FakeSocket.latest;
+  socket.holds = true;
   return sampled((count) => {
+    socket.bufferedAmount = 0;
     for (let i = 0; i < count; i++) line.send(next());
   }, ms);
 }
