@@ -7,7 +7,7 @@ import { DECKS } from "./ground.js";
 import { HAZE, SUN, WATER_LEVEL, makeSky, makeWater, swell } from "./sea.js";
 import { Heap, glowSprite, glowTexture, hull, rope } from "./shapes.js";
 
-const WOOD = ["#7c5844", "#86604a", "#705040", "#8d6a52", "#79563f"];
+const WOOD = ["#86705c", "#917a64", "#7b6654", "#9a836b", "#826d5a"];
 const PILE = "#4a3630";
 const IRON = "#2c2f3e";
 const LAMPLIGHT = "#ffbe6e";
@@ -33,8 +33,6 @@ const LANTERNS = [
   [1.5, -22.5],
   [8.5, -22.5],
 ];
-/** The lanterns that light what is near them; each costs every pixel of wood a little. */
-const SHINING = [0, 1, 6, 9];
 
 /** Repeatable noise: the same planks, houses and hills on each visit. */
 function dice(seed) {
@@ -57,33 +55,18 @@ export function makeHarbour({ calm = false } = {}) {
   const bollards = [[-8.4, 2.6], [-8.4, -2.8], [8.4, 1.4], [8.4, -2.6], [-3.2, -5.6], [1.2, -5.6], [-20.2, 4.0], [-24.6, -4.0], [3.9, -11], [3.9, -15]];
   for (const [x, z] of bollards) wood.post(IRON, [0.2, 0.25, 0.42], [x, 0, z], 8).post(IRON, [0.31, 0.31, 0.12], [x, 0.4, z], 8);
   stackCargo(wood);
-  group.add(wood.mesh());
 
   const lampAt = LANTERNS.map(([x, z]) => [x, 2.42, z]);
   const bulbs = festoon();
-  group.add(lampHeads(lampAt, bulbs), glows(lampAt, 2.6, 0.55), glows(bulbs, 0.75, 0.7));
-  for (const index of SHINING) {
-    const light = new THREE.PointLight(LAMPLIGHT, 26, 17, 1.6);
-    light.position.set(...lampAt[index]);
-    light.position.y += 0.5;
-    group.add(light);
-  }
-  // The festoon as one soft light over the square.
-  const overhead = new THREE.PointLight("#ffcf94", 34, 20, 1.5);
-  overhead.position.set(0, 4.6, -3.2);
-  group.add(overhead);
-  group.add(new THREE.HemisphereLight("#a7a2e6", "#4a3440", 1.55));
-  const afterglow = new THREE.DirectionalLight("#ff9d72", 1.7);
-  afterglow.position.copy(SUN).multiplyScalar(60).setY(16);
-  group.add(afterglow);
+  const light = dusk(lampAt, bulbs);
+  group.add(wood.baked(light), lampHeads(lampAt, bulbs), glows(lampAt, 3.4, 0.85), glows(bulbs, 1.1, 0.85), ...movingLight());
 
   const mirrored = [0, 2, 3, 6, 9, 10].map((index) => [...lampAt[index], LAMPLIGHT]);
-  const { water, flow } = makeWater([...mirrored, [40, 14.4, -66, "#ffe2a8"]]);
-  const sky = makeSky();
-  group.add(sky, water, farShore(roll));
+  const { water, flow } = makeWater(mirrored);
+  group.add(makeSky(), water, farShore(roll, light));
 
-  const boats = moorBoats(group);
-  const lighthouse = makeLighthouse();
+  const boats = moorBoats(group, light);
+  const lighthouse = makeLighthouse(light);
   group.add(lighthouse.group);
 
   return {
@@ -101,9 +84,34 @@ export function makeHarbour({ calm = false } = {}) {
   };
 }
 
+/** All light on what stands still. */
+function dusk(lampAt, bulbs) {
+  const lamp = new THREE.Color("#ffa552").multiplyScalar(2);
+  const bulb = new THREE.Color("#ffb76a").multiplyScalar(0.1);
+  const above = ([x, y, z]) => [x, y + 0.25, z];
+  return {
+    sky: new THREE.Color("#8d97cf").multiplyScalar(0.8),
+    ground: new THREE.Color("#3d3352").multiplyScalar(0.8),
+    sun: SUN.clone().setY(0.3).normalize(),
+    sunColor: new THREE.Color("#ff9a70").multiplyScalar(0.85),
+    lamps: [...lampAt.map((at) => ({ at: above(at), color: lamp, reach: 9.5 })), ...bulbs.map((at) => ({ at, color: bulb, reach: 9 }))],
+  };
+}
+
+/** The same light, for the few things that move about in it. */
+function movingLight() {
+  const afterglow = new THREE.DirectionalLight("#ff9d72", 1.9);
+  afterglow.position.copy(SUN).setY(0.35);
+  const overhead = new THREE.PointLight("#ffc888", 30, 20, 1.5);
+  overhead.position.set(0, 4.6, -2);
+  const side = new THREE.DirectionalLight("#ffd3a0", 0.75);
+  side.position.set(0.7, 0.8, 1);
+  return [new THREE.HemisphereLight("#a9a8e8", "#54405a", 1.9), afterglow, overhead, side];
+}
+
 function layDeck(heap, [x0, z0, x1, z1], roll) {
   const alongX = x1 - x0 < z1 - z0;
-  const width = 0.62;
+  const width = 0.46;
   const length = alongX ? z1 - z0 : x1 - x0;
   // Planks lie across the longer side.
   const count = Math.round(length / width);
@@ -114,9 +122,10 @@ function layDeck(heap, [x0, z0, x1, z1], roll) {
     const across = (alongX ? x1 - x0 : z1 - z0) + wobble;
     const thick = 0.14;
     const y = -thick / 2 + (roll() - 0.5) * 0.025;
-    if (alongX) heap.box(color, [across, thick, length / count - 0.045], [(x0 + x1) / 2 + wobble / 2, y, middle]);
-    else heap.box(color, [length / count - 0.045, thick, across], [middle, y, (z0 + z1) / 2 + wobble / 2]);
+    if (alongX) heap.plank(color, [across, thick, length / count - 0.03], [(x0 + x1) / 2 + wobble / 2, y, middle]);
+    else heap.plank(color, [length / count - 0.03, thick, across], [middle, y, (z0 + z1) / 2 + wobble / 2]);
   }
+  heap.box("#1d1620", [x1 - x0 - 0.1, 0.04, z1 - z0 - 0.1], [(x0 + x1) / 2, -0.2, (z0 + z1) / 2]);
   const beam = [(x0 + x1) / 2, -0.3, (z0 + z1) / 2];
   heap.box(PILE, [x1 - x0 - 0.15, 0.3, 0.22], [beam[0], beam[1], z0 + 0.18]).box(PILE, [x1 - x0 - 0.15, 0.3, 0.22], [beam[0], beam[1], z1 - 0.18]);
   heap.box(PILE, [0.22, 0.3, z1 - z0 - 0.15], [x0 + 0.18, beam[1], beam[2]]).box(PILE, [0.22, 0.3, z1 - z0 - 0.15], [x1 - 0.18, beam[1], beam[2]]);
@@ -232,12 +241,11 @@ function stackCargo(heap) {
   heap.box("#3c3a4a", [1, 1, 1.1], [7.4, 0.5, -21.6]).add(rope([7.4, 5.9, -18.5], [7.4, 3.2, -18.5], 0, 0.03), IRON).box(IRON, [0.3, 0.3, 0.3], [7.4, 3.1, -18.5]);
 }
 
-function moorBoats(group) {
+function moorBoats(group, light) {
   const ropes = new Heap();
   const boats = [];
-  const material = new THREE.MeshLambertMaterial({ vertexColors: true, flatShading: true, side: THREE.DoubleSide });
   const moor = (heap, x, z, heading, draught) => {
-    const body = heap.mesh(material);
+    const body = heap.baked(light, [x, WATER_LEVEL + draught, z], THREE.DoubleSide);
     body.position.set(x, WATER_LEVEL + draught, z);
     body.userData.draught = draught;
     boats.push({ body, x, z, heading });
@@ -254,7 +262,7 @@ function moorBoats(group) {
   ropes.add(rope([-8.4, 0.35, -2.8], [-10.6, 0.1, -3.3], 0.25), ROPE).add(rope([-3.2, 0.35, -5.6], [-11.6, 0.05, -8.4], 0.8), ROPE);
   ropes.add(rope([3.9, 0.35, -11], [1.1, 0.1, -10.6], 0.3), ROPE).add(rope([3.9, 0.35, -15], [0.4, 0, -15.8], 0.3), ROPE);
   ropes.add(rope([-20.2, 0.35, 4], [-20.2, -0.5, 5.8], 0.2), ROPE);
-  group.add(ropes.mesh());
+  group.add(ropes.baked(light));
   return boats;
 }
 
@@ -274,9 +282,9 @@ function farSail() {
   return heap;
 }
 
-function makeLighthouse() {
+function makeLighthouse(light) {
   const group = new THREE.Group();
-  group.position.set(40, WATER_LEVEL, -66);
+  group.position.set(15, WATER_LEVEL, -74);
   const heap = new Heap();
   const rock = new THREE.IcosahedronGeometry(1, 1);
   heap.add(rock, "#4b4358", { size: [9, 2.6, 7], turn: [0, 0.4, 0] }).add(rock, "#554a60", { at: [-6, -0.4, 3], size: [5, 1.8, 4] }).add(rock, "#453d52", { at: [7, -0.6, -2], size: [4, 1.7, 4] });
@@ -284,7 +292,7 @@ function makeLighthouse() {
   bands.forEach((color, n) => heap.post(color, [1.95 - n * 0.2, 2.15 - n * 0.2, 2.3], [0, 2 + n * 2.3, 0], 10));
   heap.post(IRON, [1.7, 1.5, 0.35], [0, 13.5, 0], 10).post(IRON, [0.1, 1.25, 1.2], [0, 15.7, 0], 8);
   heap.box("#d8c8bc", [4.4, 2.2, 3], [-4.2, 2.8, 1.5], [0, 0.3, 0]).add(new THREE.CylinderGeometry(0.01, 1, 1, 4, 1).rotateY(Math.PI / 4), "#5a3740", { at: [-4.2, 4.7, 1.5], turn: [0, 0.3, 0], size: [3.4, 1.7, 2.5] });
-  group.add(heap.mesh());
+  group.add(heap.baked(light, group.position.toArray()));
   const lamp = new THREE.Mesh(new THREE.CylinderGeometry(0.85, 0.85, 1.8, 8), new THREE.MeshBasicMaterial({ color: "#ffeec2", fog: false }));
   lamp.position.y = 14.8;
   const halo = glowSprite("#ffd58a", 15, 0.75);
@@ -300,7 +308,7 @@ function makeLighthouse() {
 function ray(turn) {
   const geometry = new THREE.CylinderGeometry(0.5, 5, 62, 12, 4, true).translate(0, -31, 0).rotateZ(Math.PI / 2);
   const place = geometry.attributes.position;
-  const alpha = Float32Array.from({ length: place.count * 4 }, (_, n) => (n % 4 < 3 ? 1 : Math.pow(1 - Math.min(1, Math.abs(place.getX(n >> 2)) / 62), 1.6) * 0.2));
+  const alpha = Float32Array.from({ length: place.count * 4 }, (_, n) => (n % 4 < 3 ? 1 : Math.pow(1 - Math.min(1, Math.abs(place.getX(n >> 2)) / 62), 1.8) * 0.16));
   geometry.setAttribute("color", new THREE.BufferAttribute(alpha, 4));
   const material = new THREE.MeshBasicMaterial({ color: "#ffe0a3", vertexColors: true, transparent: true, blending: THREE.AdditiveBlending, depthWrite: false, side: THREE.DoubleSide, fog: false });
   const mesh = new THREE.Mesh(geometry, material);
@@ -309,7 +317,7 @@ function ray(turn) {
 }
 
 /** Hills in three distances, open towards the sun, and a town with lit windows at their foot. */
-function farShore(roll) {
+function farShore(roll, light) {
   const group = new THREE.Group();
   const heap = new Heap();
   const layers = [
@@ -348,7 +356,7 @@ function farShore(roll) {
     house(town, [x, up, z], 0.8 + roll() * 0.35, 1.05, roll);
   }
   town.box("#4a4257", [3, 1.6, 50], [-52, WATER_LEVEL + 0.3, -50]);
-  group.add(town.mesh());
+  group.add(town.baked(light));
   const panes = new Heap();
   for (const { at, turn, size } of windows.splice(0)) panes.box("#ffcf86", [0.62 * size, 0.85 * size, 0.06], at, [0, turn, 0]);
   group.add(panes.mesh(new THREE.MeshBasicMaterial({ vertexColors: true })));

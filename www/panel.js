@@ -36,7 +36,7 @@ export class Panel {
     const { panel, toggle, hurry, why } = this.#parts;
     panel.open = matchMedia("(min-width: 760px)").matches;
     toggle.addEventListener("click", () => this.#toggle());
-    hurry.addEventListener("click", () => this.#hurry());
+    hurry.addEventListener("click", () => this.connect());
     why.addEventListener("toggle", () => this.#tell());
     line.addEventListener("ws-connected", () => {
       [this.#next, this.#ended, this.#everUp] = [null, null, true];
@@ -89,20 +89,21 @@ export class Panel {
     this.#onTick(state);
   }
 
-  #toggle() {
-    const { state } = this.#line;
-    if (state === "idle" || state === "closed") this.#hurry();
-    else this.#line.disconnect();
-    this.tick();
-  }
-
-  #hurry() {
+  /** Begins, or tries at once instead of waiting. */
+  connect() {
     if (this.#next) this.#next = { ...this.#next, retryAt: 0 };
     try {
       this.#line.connect();
     } catch (error) {
       this.broken(error);
     }
+    this.tick();
+  }
+
+  #toggle() {
+    const { state } = this.#line;
+    if (state === "idle" || state === "closed") this.connect();
+    else this.#line.disconnect();
     this.tick();
   }
 
@@ -130,7 +131,8 @@ export class Panel {
     if (state === "connected") return ["", "", ""];
     if (state === "closed" && ended?.failed) {
       const why = ended.message ?? `${CAUSES[ended.cause] ?? ended.cause}${ended.code ? ` (${ended.code})` : ""}`;
-      return ["Line closed", ` — ${why}`, "Connect"];
+      // What cannot work in this page is not offered again.
+      return ["Line closed", ` — ${why}`, ended.message ? "" : "Connect"];
     }
     if (state === "closed") return ["Cast off", " — you disconnected", "Connect"];
     if (state === "reconnecting") {

@@ -7,7 +7,7 @@ import * as THREE from "three";
 export const WATER_LEVEL = -1.15;
 export const SUN = new THREE.Vector3(-0.3, 0.045, -1).normalize();
 /** What far things fade into. */
-export const HAZE = "#a9788c";
+export const HAZE = "#8c6a8d";
 
 /** Waves as [direction x, direction z, length factor, speed, height]; the shader is made from the same figures. */
 const WAVES = [
@@ -33,13 +33,14 @@ const SKY = /* glsl */ `
   vec3 skyColor(vec3 d) {
     float h = max(d.y, 0.0);
     float facing = dot(normalize(d.xz + 0.0001), normalize(sun.xz)) * 0.5 + 0.5;
-    vec3 low = mix(rose * 0.62, gold, pow(facing, 2.2));
-    vec3 c = mix(low, rose, smoothstep(0.0, 0.13, h) * 0.85);
-    c = mix(c, violet, smoothstep(0.04, 0.30, h));
-    c = mix(c, night, smoothstep(0.18, 0.72, h));
-    c *= mix(0.62, 1.0, pow(facing, 1.2));
+    vec3 low = mix(rose * 0.5, gold, facing * facing * facing);
+    vec3 c = mix(low, rose, smoothstep(0.0, 0.11, h) * 0.9);
+    c = mix(c, violet, smoothstep(0.03, 0.22, h));
+    c = mix(c, night, smoothstep(0.12, 0.5, h));
+    c *= mix(0.55, 1.0, facing);
     float s = max(dot(d, sun), 0.0);
-    return c + glare * (pow(s, 9.0) * 0.22 + pow(s, 90.0) * 0.4);
+    float s4 = s * s * s * s;
+    return c + glare * (s4 * s4 * 0.1 + exp2((s - 1.0) * 130.0) * 0.3);
   }
 `;
 
@@ -47,10 +48,10 @@ function skyUniforms() {
   const color = (value) => ({ value: new THREE.Color(value) });
   return {
     sun: { value: SUN },
-    gold: color("#ffb277"),
-    rose: color("#e0808e"),
-    violet: color("#5f5596"),
-    night: color("#1d2654"),
+    gold: color("#f7a76c"),
+    rose: color("#cf7488"),
+    violet: color("#575093"),
+    night: color("#1c2557"),
     glare: color("#ff9a55"),
   };
 }
@@ -78,7 +79,7 @@ export function makeSky() {
         float bank = sin(d.x * 5.0 + d.y * 34.0) + sin(d.x * 11.0 - d.y * 61.0 + 1.3) * 0.5 + sin(d.z * 7.0 + d.y * 83.0) * 0.4;
         float cloud = smoothstep(0.55, 1.7, bank) * smoothstep(0.03, 0.10, d.y) * smoothstep(0.40, 0.14, d.y);
         c = mix(c, c * vec3(0.80, 0.70, 0.86) + vec3(0.10, 0.025, 0.03), cloud * 0.6);
-        c += glare * 1.6 * smoothstep(0.99935, 0.99955, dot(d, sun));
+        c = mix(c, vec3(1.35, 0.66, 0.27), smoothstep(0.99935, 0.9995, dot(d, sun)) * smoothstep(-0.004, 0.004, d.y));
         vec2 grid = d.xz / (abs(d.y) + 0.35) * 70.0;
         float star = step(0.988, hash(floor(grid))) * smoothstep(0.36, 0.0, length(fract(grid) - 0.5));
         c += star * smoothstep(0.16, 0.5, d.y) * 0.7 * hash(floor(grid) + 7.0);
@@ -109,16 +110,21 @@ export function makeWater(lamps) {
     vertexShader: /* glsl */ `
       uniform float time;
       varying vec3 at;
+      varying vec3 haze;
+      ${SKY}
       void main() {
         vec3 world = (modelMatrix * vec4(position, 1.0)).xyz;
         vec2 p = world.xz;
         world.y += ${WAVE_SUM};
         at = world;
+        vec3 away = world - cameraPosition;
+        haze = skyColor(normalize(vec3(away.x, length(away.xz) * 0.015, away.z)));
         gl_Position = projectionMatrix * viewMatrix * vec4(world, 1.0);
       }
     `,
     fragmentShader: /* glsl */ `
       varying vec3 at;
+      varying vec3 haze;
       uniform float time;
       uniform vec3 deep, shallow;
       uniform vec3 lampAt[${lamps.length}];
@@ -135,19 +141,20 @@ export function makeWater(lamps) {
         n = normalize(n + vec3(ripple * 0.02, 0.0, ripple * 0.035));
         vec3 r = reflect(-v, n);
         r.y = abs(r.y);
-        float fresnel = 0.06 + 0.94 * pow(1.0 - max(dot(n, v), 0.0), 3.0);
+        float grazing = 1.0 - max(dot(n, v), 0.0);
+        float fresnel = 0.05 + 0.95 * grazing * grazing * grazing;
         vec3 body = mix(deep, shallow, clamp((at.y - ${number(WATER_LEVEL)}) * 2.4 + 0.35, 0.0, 1.0));
-        vec3 c = mix(body, skyColor(r) * 0.92, clamp(fresnel, 0.0, 1.0) * 0.86);
+        vec3 c = mix(body, skyColor(r) * 0.88, fresnel * 0.84);
         float s = max(dot(r, sun), 0.0);
-        c += glare * (pow(s, 180.0) * 1.6 + pow(s, 30.0) * 0.16);
+        c += glare * (exp2((s - 1.0) * 300.0) * 1.5 + exp2((s - 1.0) * 50.0) * 0.14);
         for (int i = 0; i < ${lamps.length}; i++) {
           vec3 l = lampAt[i] - at;
           float d2 = dot(l, l);
           float m = max(dot(r, l * inversesqrt(d2)), 0.0);
-          c += lampColor[i] * (pow(m, 70.0) * 0.9 + 0.35 / (4.0 + d2));
+          c += lampColor[i] * (exp2((m - 1.0) * 110.0) * 0.75 + 0.3 / (4.0 + d2));
         }
         float fog = smoothstep(45.0, 190.0, far);
-        c = mix(c, skyColor(normalize(vec3(-v.x, 0.015, -v.z))), fog);
+        c = mix(c, haze, fog);
         gl_FragColor = vec4(c, 1.0);
         #include <tonemapping_fragment>
         #include <colorspace_fragment>

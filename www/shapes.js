@@ -24,6 +24,10 @@ export class Heap {
     return this.add(BOX, color, { size, at, turn });
   }
 
+  plank(color, size, at) {
+    return this.add(size[0] > size[2] ? LONG.x : LONG.z, color, { size, at });
+  }
+
   /** An upright cylinder or cone that stands on `at`. */
   post(color, [top, bottom, height], at, sides = 7, turn) {
     const geometry = new THREE.CylinderGeometry(top, bottom, height, sides, 1);
@@ -38,9 +42,54 @@ export class Heap {
     geometry.computeBoundingSphere();
     return new THREE.Mesh(geometry, material);
   }
+
+  /** A mesh whose light is worked out here, once, as if it stood at `origin`: then any number of lamps costs nothing. */
+  baked({ sky, ground, sun, sunColor, lamps }, origin = [0, 0, 0], side = THREE.FrontSide) {
+    const [a, b, c, normal, way, lit] = Array.from({ length: 6 }, () => new THREE.Vector3());
+    const above = new THREE.Vector3();
+    const colors = this.#colors.slice();
+    const vertex = (n, into) => into.fromArray(this.#positions, n * 3);
+    for (let n = 0; n < this.#positions.length / 3; n += 3) {
+      vertex(n, a);
+      vertex(n + 1, b);
+      vertex(n + 2, c);
+      normal.copy(b).sub(a).cross(way.copy(c).sub(a)).normalize();
+      for (let corner = n; corner < n + 3; corner++) {
+        vertex(corner, above).add(way.fromArray(origin));
+        const up = normal.y * 0.5 + 0.5;
+        lit.set(ground.r + (sky.r - ground.r) * up, ground.g + (sky.g - ground.g) * up, ground.b + (sky.b - ground.b) * up);
+        // Under the decks it is dark.
+        if (above.y < -0.16) lit.multiplyScalar(Math.max(0.35, 1 + (above.y + 0.16) * 0.5));
+        const bright = Math.max(0, normal.dot(sun));
+        lit.x += sunColor.r * bright;
+        lit.y += sunColor.g * bright;
+        lit.z += sunColor.b * bright;
+        for (const { at, color, reach } of lamps) {
+          way.fromArray(at).sub(above);
+          const distance = way.length();
+          if (distance > reach) continue;
+          const window = (1 - (distance / reach) ** 2) ** 2;
+          const gain = (Math.max(0, way.dot(normal) / distance) * 0.85 + 0.15) * window * (1 / (0.35 + distance * 0.16));
+          lit.x += color.r * gain;
+          lit.y += color.g * gain;
+          lit.z += color.b * gain;
+        }
+        colors[corner * 3] *= lit.x;
+        colors[corner * 3 + 1] *= lit.y;
+        colors[corner * 3 + 2] *= lit.z;
+      }
+    }
+    const geometry = new THREE.BufferGeometry();
+    geometry.setAttribute("position", new THREE.Float32BufferAttribute(this.#positions, 3));
+    geometry.setAttribute("color", new THREE.Float32BufferAttribute(colors, 3));
+    geometry.computeBoundingSphere();
+    return new THREE.Mesh(geometry, new THREE.MeshBasicMaterial({ vertexColors: true, side }));
+  }
 }
 
 const BOX = new THREE.BoxGeometry(1, 1, 1);
+/** With corners along each side, for what is long and lies in the light of several lamps. */
+const LONG = { x: new THREE.BoxGeometry(1, 1, 1, 14, 1, 1), z: new THREE.BoxGeometry(1, 1, 1, 1, 1, 14) };
 
 /** A boat's body along z, its rim at y 0. */
 export function hull(length, width, depth) {
@@ -88,7 +137,8 @@ export function glowTexture() {
   const shade = pen.createRadialGradient(32, 32, 0, 32, 32, 32);
   shade.addColorStop(0, "rgba(255,255,255,1)");
   shade.addColorStop(0.12, "rgba(255,255,255,.65)");
-  shade.addColorStop(0.35, "rgba(255,255,255,.16)");
+  shade.addColorStop(0.35, "rgba(255,255,255,.2)");
+  shade.addColorStop(0.65, "rgba(255,255,255,.05)");
   shade.addColorStop(1, "rgba(255,255,255,0)");
   pen.fillStyle = shade;
   pen.fillRect(0, 0, 64, 64);

@@ -18,6 +18,8 @@ const BERTHS = [
   [5.5, 10.5],
 ];
 const PENNANTS = 6;
+/** So long the newest pennant is named. */
+const NAMED_MS = 9000;
 const HALYARD = { top: [-7.6, 6.0, -4.7], foot: [-3.6, 0.5, -5.6] };
 
 const STATUS_COLORS = { working: "#ffb648", thinking: "#7db7ff", reviewing: "#c79bff", waiting: "#ff8f9c", idle: "#93a0ad", done: "#7fe0b0", error: "#ff6f61" };
@@ -34,12 +36,12 @@ export class Signals {
   #masthead = glowSprite(STATE_COLORS.idle, 1.7);
   #state = "idle";
   #notice = new Tag();
+  #namedUntil = 0;
 
   constructor() {
     this.#masthead.position.set(-7.6, 6.55, -4.7);
     const { top, foot } = HALYARD;
     this.group.add(this.#masthead, new Heap().add(rope(top, foot, 0.1, 0.015), "#d8c6a8").mesh());
-    this.#notice.sprite.visible = false;
     this.group.add(this.#notice.sprite);
   }
 
@@ -59,7 +61,7 @@ export class Signals {
     buoy.show(name, status);
   }
 
-  notice(action, title) {
+  notice(action, head) {
     const color = actionColor(action);
     const flag = new THREE.Mesh(pennant(), new THREE.MeshLambertMaterial({ color, emissive: color, emissiveIntensity: 0.25, side: THREE.DoubleSide }));
     flag.scale.setScalar(0.01);
@@ -70,8 +72,8 @@ export class Signals {
       old.material.dispose();
       old.removeFromParent();
     }
-    this.#notice.show(title, { rest: action, color });
-    this.#notice.sprite.visible = true;
+    this.#notice.show(head, { rest: action, color });
+    this.#namedUntil = performance.now() + NAMED_MS;
   }
 
   update(time, dt, unit, calm) {
@@ -88,8 +90,9 @@ export class Signals {
       flag.position.lerp(new THREE.Vector3(...spot), ease);
       flag.scale.lerp(new THREE.Vector3(1, 1, 1), ease);
       flag.rotation.set(0, Math.sin(slow * 2.1 + n) * 0.35 - 0.15, Math.sin(slow * 3 + n * 1.7) * 0.07);
-      if (n === 0) this.#notice.sprite.position.copy(flag.position).add(new THREE.Vector3(0.7, 0.32, 0));
+      if (n === 0) this.#notice.sprite.position.copy(flag.position).add(new THREE.Vector3(0.55, 0.5, 0));
     });
+    this.#notice.sprite.visible = performance.now() < this.#namedUntil;
     this.#notice.fit(unit);
   }
 }

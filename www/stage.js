@@ -14,6 +14,8 @@ const SHARPEST = 1.75;
 const COARSEST = 0.6;
 /** A frame may take this long on average before the picture gets coarser. */
 const PATIENCE_MS = 30;
+/** Where even the coarsest picture is slow, there is this much time from one frame to the next for everything else. */
+const BREATHER_MS = 60;
 
 export class Stage {
   signals = new Signals();
@@ -28,20 +30,22 @@ export class Stage {
   #calm;
   #keys = new Set();
   #route = [];
-  #yaw = 0.1;
+  #yaw = innerWidth < innerHeight ? -0.09 : 0.1;
   #focus = new THREE.Vector3();
   #marker;
   #unit = 0.001;
   #last = 0;
   #time = 0;
   #pace = 16;
-  #ratio = Math.min(SHARPEST, devicePixelRatio);
+  #ratio;
   #fixed = false;
+  #breather = 0;
 
   /** Throws where there is no WebGL 2. `onPose` hears every change of one's own place. */
   constructor(canvas, { pose, name, color, calm, onPose, onLost }) {
-    if (!document.createElement("canvas").getContext("webgl2")) throw new Error("this browser has no WebGL 2");
-    this.#renderer = new THREE.WebGLRenderer({ canvas, antialias: devicePixelRatio < 2 });
+    const software = drawsInSoftware();
+    this.#ratio = software ? 0.75 : Math.min(SHARPEST, devicePixelRatio);
+    this.#renderer = new THREE.WebGLRenderer({ canvas, antialias: !software && devicePixelRatio < 2 });
     this.#renderer.toneMapping = THREE.NeutralToneMapping;
     this.#renderer.toneMappingExposure = 1.05;
     this.#pose = pose;
@@ -148,6 +152,7 @@ export class Stage {
   }
 
   #frame(now) {
+    if (this.#last && now - this.#last < this.#breather) return;
     const gap = this.#last ? now - this.#last : 16;
     this.#last = now;
     const dt = Math.min(0.1, gap / 1000);
@@ -194,7 +199,7 @@ export class Stage {
     this.#focus.x += (this.#pose.x - this.#focus.x) * ease;
     this.#focus.z += (this.#pose.z - this.#focus.z) * ease;
     const tall = this.#camera.aspect < 0.8;
-    const [back, up, aim] = tall ? [12.5, 6.2, 1.2] : [10.8, 4.7, 2.1];
+    const [back, up, aim] = tall ? [12.5, 6, 1.9] : [10.6, 4.4, 2.75];
     this.#camera.position.set(this.#focus.x + Math.sin(this.#yaw) * back, up, this.#focus.z + Math.cos(this.#yaw) * back);
     this.#camera.lookAt(this.#focus.x, aim, this.#focus.z);
   }
@@ -202,7 +207,11 @@ export class Stage {
   /** Fewer pixels where frames take too long: a slow machine stays usable. */
   #adapt(gap) {
     this.#pace += (Math.min(gap, 200) - this.#pace) * 0.04;
-    if (this.#fixed || this.#pace < PATIENCE_MS || this.#ratio <= COARSEST) return;
+    if (this.#fixed || this.#pace < PATIENCE_MS) return;
+    if (this.#ratio <= COARSEST) {
+      this.#breather = BREATHER_MS;
+      return;
+    }
     this.#ratio = Math.max(COARSEST, this.#ratio * 0.82);
     this.#pace = 16;
     this.#resize();
@@ -217,4 +226,14 @@ export class Stage {
     this.#renderer.setPixelRatio(this.#ratio);
     this.#renderer.setSize(width, height, false);
   }
+}
+
+/** Whether the processor draws; throws where nothing does. */
+function drawsInSoftware() {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  if (!gl) throw new Error("this browser has no WebGL 2");
+  const named = gl.getExtension("WEBGL_debug_renderer_info");
+  const renderer = named ? String(gl.getParameter(named.UNMASKED_RENDERER_WEBGL)) : "";
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+  return /swiftshader|llvmpipe|software|basic render/i.test(renderer);
 }

@@ -20,12 +20,14 @@ let stage = null;
 const line = new Moorline(gatewayUrl(), {
   routes: { world_state: "world_state", "player-moved": "player-moved", "player-updated": "player-updated" },
   session: { storage: "session", key: SESSION_KEY },
+  // Somebody sits in front of it, and the gateway is a small one: no need to spread the tries over half a minute.
+  reconnect: { maxDelayMs: 10_000 },
 });
 window.world = { line, players, me, stage };
 
 const chat = new Chat((text) => {
   const receipt = line.send({ type: "chat", text });
-  stage?.say(null, text);
+  stage?.say(null, line.state === "connected" ? text : `◷ ${text}`);
   return receipt;
 });
 chat.as = () => me;
@@ -38,7 +40,7 @@ line.on("session-init", ({ clientId }) => known(clientId));
 line.addEventListener("ws-connected", () => {
   known(line.session?.clientId);
   introduce();
-  line.send(pose(), { delivery: "latest", key: "pose" });
+  report(pose(), "pose");
   fade(false);
 });
 line.addEventListener("ws-disconnected", () => {
@@ -89,6 +91,7 @@ line.on("chat-message", ({ text, sender, senderId }) => {
   if (senderId !== undefined && senderId === me.id) return;
   const from = players.get(senderId);
   const said = word(text, "", 2000);
+  if (!said) return;
   chat.said(from?.name ?? word(sender, "somebody", 40), from?.color ?? "#ffd9a8", said);
   if (from) stage?.say(from.id, said);
 });
@@ -98,7 +101,7 @@ line.on("pr-notification", ({ action, pr }) => {
   const verb = word(action, "changed", 20);
   const head = `#${word(String(number ?? "?"), "?", 12)}`;
   notice(verb, head, word(title, "", 90), word(author, "", 30));
-  stage?.signals.notice(verb, `${head} ${word(title, "", 28)}`);
+  stage?.signals.notice(verb, head);
 });
 
 document.querySelector("#name").value = me.name;
@@ -117,7 +120,7 @@ await me.alone();
 document.querySelector("#name").value = me.name;
 document.querySelector("#who").style.setProperty("--mine", me.color);
 introduce();
-line.connect();
+panel.connect();
 raise();
 
 /** The scene comes last, and the line does without it. */
@@ -152,7 +155,7 @@ function moved({ x, z, ry }) {
   const wait = Math.max(0, reported.at + POSE_EVERY_MS - performance.now());
   reported.timer = setTimeout(() => {
     reported = { at: performance.now(), timer: 0 };
-    line.send(pose(), { delivery: "latest", key: "pose" });
+    report(pose(), "pose");
   }, wait);
 }
 
@@ -162,7 +165,16 @@ function pose() {
 }
 
 function introduce() {
-  line.send({ type: "profile", name: me.name, color: me.color }, { delivery: "latest", key: "profile" });
+  report({ type: "profile", name: me.name, color: me.color }, "profile");
+}
+
+/** Says how something is: only the newest word on it counts. */
+function report(frame, key) {
+  try {
+    line.send(frame, { delivery: "latest", key });
+  } catch (error) {
+    if (line.state === "closed") panel.broken(error);
+  }
 }
 
 function known(id) {
