@@ -146,7 +146,7 @@ test("the gateway's advice on when to come back is obeyed", async ({ launch, ope
   const page = await open(gateway);
   await moored(page, { reconnect: { baseDelayMs: 20 } });
   await gateway.post("advise", { retryAfterMs: 400, spreadMs: 100 });
-  await page.evaluate(() => rig.until(() => rig.main.stats().received >= 3));
+  await page.evaluate(() => rig.until(() => (rig.main.stats().received ?? 0) >= 3));
   await gateway.post("close", { code: 1012 });
   const { delayMs } = await next(page, "ws-reconnecting");
   expect(delayMs).toBeGreaterThanOrEqual(400);

@@ -262,7 +262,7 @@ test("advice beyond every bound is bounded, and does not bring the line back at 
   const page = await open(gateway);
   await moored(page);
   await gateway.sendFrame({ type: "server-advice", retryAfterMs: 1e300, spreadMs: 1e300 });
-  await page.evaluate(() => rig.until(() => rig.main.stats().received >= 3));
+  await page.evaluate(() => rig.until(() => (rig.main.stats().received ?? 0) >= 3));
   await gateway.post("close", { code: 1012 });
   const { delayMs } = await next(page, "ws-reconnecting");
   expect(delayMs).toBeGreaterThanOrEqual(86_400_000);

@@ -230,7 +230,7 @@ test("what the browser still held when the path died was not sent: it is sent ag
   });
   const held = await page.evaluate(() =>
     rig.until(() => {
-      const { bufferedBytes, queueMessages } = rig.main.stats();
+      const { bufferedBytes = 0, queueMessages } = rig.main.stats();
       return bufferedBytes > 0 && queueMessages > 0 && { bufferedBytes, queueMessages };
     }, "a browser that holds what it cannot write"),
   );
