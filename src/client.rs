@@ -4,7 +4,10 @@
 //! protocol and knows no browser.
 
 use crate::backoff::Chance;
-use crate::config::Config;
+use crate::config::{
+    ADVICE_MOST_MS, Config, DRAIN_MS, HELD_FRAMES, HIGH_WATER, HURRY_MS, LATER_LEAST_MS, LATER_SPREAD_MS, LEAVE_MS,
+    STALL_MS,
+};
 use crate::contract::{Counters, Input, Output, Signal, Status};
 use crate::error::{ApiMisuse, Cause, Fault};
 use crate::heartbeat::{Heartbeat, Verdict};
@@ -35,24 +38,6 @@ struct Probing {
     /// Handed over before the question: its answer proves them.
     covers: u32,
 }
-
-/// Above so many bytes held by the browser the queue waits.
-const HIGH_WATER: f64 = 1_048_576.0;
-/// How often to look at what the browser still holds.
-const DRAIN_MS: u64 = 50;
-/// A browser that has been unable to write a single byte for so long has a dead path.
-const STALL_MS: u64 = 10_000;
-/// How long a socket that was told to close may take to say so.
-const LEAVE_MS: u64 = 3000;
-/// Coming online or becoming visible tries within this time; jittered, for a whole office comes online at once.
-const HURRY_MS: f64 = 500.0;
-/// The registry's words for 1012: "a randomized delay of 5 - 30 seconds".
-const LATER_LEAST_MS: u64 = 5000;
-const LATER_SPREAD_MS: f64 = 25_000.0;
-/// Frames held back until the handshake ends; one more, and they are delivered at once.
-const HELD_FRAMES: usize = 256;
-/// The longest advice that is obeyed.
-const ADVICE_MOST_MS: f64 = 86_400_000.0;
 
 pub struct Client {
     config: Config,
@@ -324,7 +309,7 @@ impl Client {
         }
         self.journal.note(now, Fact::DisconnectAsked);
         if let Some(socket) = self.socket() {
-            self.outputs.push_back(Output::Close { socket, code, reason: reason.clone() });
+            self.outputs.push_back(Output::Close { socket, code, reason: reason.clone(), awaited: true });
             self.leaving = Some(socket);
         }
         // Our own code says nothing about the server's will.
@@ -446,7 +431,8 @@ impl Client {
     /// The current socket is of no use any more, whatever the browser thinks of it.
     fn abandon(&mut self, now: Instant, cause: Cause) {
         if let Some(socket) = self.socket() {
-            self.outputs.push_back(Output::Close { socket, code: CloseCode::GIVEN_UP, reason: cause.name().into() });
+            let (code, reason) = (CloseCode::GIVEN_UP, cause.name().into());
+            self.outputs.push_back(Output::Close { socket, code, reason, awaited: false });
         }
         self.lost(now, CloseCode::ABNORMAL, String::new(), false, Some(cause));
     }

@@ -141,6 +141,26 @@ fn word<const N: usize>(values: &dyn View, option: &'static str, words: [&str; N
     words.iter().position(|word| *word == given).ok_or_else(|| misuse(option, "is not one of its words"))
 }
 
+// What no page may set: the core's own measures.
+
+/// Above so many bytes held by the browser the queue waits.
+pub const HIGH_WATER: f64 = 1_048_576.0;
+/// How often to look at what the browser still holds.
+pub const DRAIN_MS: u64 = 50;
+/// A browser that has been unable to write a single byte for so long has a dead path.
+pub const STALL_MS: u64 = 10_000;
+/// How long a socket that was told to close may take to say so.
+pub const LEAVE_MS: u64 = 3000;
+/// Coming online or becoming visible tries within this time; jittered, for a whole office comes online at once.
+pub const HURRY_MS: f64 = 500.0;
+/// The registry's words for 1012: "a randomized delay of 5 - 30 seconds".
+pub const LATER_LEAST_MS: u64 = 5000;
+pub const LATER_SPREAD_MS: f64 = 25_000.0;
+/// Frames held back until the handshake ends; one more, and they are delivered at once.
+pub const HELD_FRAMES: usize = 256;
+/// The longest advice that is obeyed.
+pub const ADVICE_MOST_MS: f64 = 86_400_000.0;
+
 #[cfg(test)]
 mod tests {
     use super::*;

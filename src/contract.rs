@@ -107,10 +107,12 @@ pub enum Output {
         count: u32,
         limit: f64,
     },
+    /// What the socket says after that counts if it is `awaited`; else it is given up, whatever the browser thinks of it.
     Close {
         socket: SocketId,
         code: CloseCode,
         reason: String,
+        awaited: bool,
     },
     /// Save the session, or remove it.
     Persist(Option<Snapshot>),

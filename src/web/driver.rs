@@ -97,8 +97,8 @@ impl Driver {
                 let buffered = self.socket.buffered().max(0.0);
                 return Done::Answered(Input::HandedOver { socket, count, buffered });
             }
-            Output::Close { socket, code, reason } => {
-                self.socket.close(socket.0, code.0, &reason, code == CloseCode::GIVEN_UP);
+            Output::Close { socket, code, reason, awaited } => {
+                self.socket.close(socket.0, code.0, &reason, !awaited);
             }
             Output::Persist(Some(snapshot)) => self.store.save_token(&snapshot.token, snapshot.client_id.as_deref()),
             Output::Persist(None) => self.store.clear(),
@@ -131,10 +131,15 @@ impl Driver {
     /// The timer rang.
     pub fn ring(&self) {
         self.alarm.rang();
+        let _ = self.step_after_a_look(Input::Timeout);
+    }
+
+    /// As `step`, with the core knowing what the browser holds unsent: it may be about to give up the socket.
+    pub fn step_after_a_look(&self, input: Input<'_>) -> Result<(), ApiMisuse> {
         let buffered = self.socket.buffered();
         if buffered >= 0.0 && !super::DEAD.load(Relaxed) {
             self.feed(Input::Buffered { socket: SocketId(self.socket.id()), buffered });
         }
-        let _ = self.step(Input::Timeout);
+        self.step(input)
     }
 }

@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::outbox::Delivery;
 use crate::protocol;
 use crate::session::{Snapshot, Stored};
-use crate::wire::{CloseCode, FrameId, Route, SocketId, View, push_number};
+use crate::wire::{CloseCode, FrameId, Route, SocketId, View};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -55,7 +55,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         if let Some(place) = info.location() {
             text.push_str(place.file());
             text.push(':');
-            push_number(&mut text, u64::from(place.line()));
+            crate::wire::push_number(&mut text, u64::from(place.line()));
         }
         if let Some(message) = info.message().as_str() {
             text.push_str(": ");
@@ -200,7 +200,13 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
             return 0;
         }
     };
-    u32::from(driver.step(input).is_err())
+    let done = match input {
+        Input::Connect | Input::Dispose | Input::Disconnect { .. } | Input::Signal(_) => {
+            driver.step_after_a_look(input)
+        }
+        _ => driver.step(input),
+    };
+    u32::from(done.is_err())
 }
 
 /// One of `COUNTED` in page.js; NaN where there is none.

@@ -255,7 +255,7 @@ impl<B: Browser> Line<B> {
                 self.saw(Seen::Transmit(socket.0, text));
             }
             Output::HandOver { socket, from, count, limit } => self.hand_over(socket, from, count, limit),
-            Output::Close { socket, code, reason } => {
+            Output::Close { socket, code, reason, .. } => {
                 self.browser.close(self.now, socket);
                 self.saw(Seen::Close(socket.0, code.0, reason));
             }
