@@ -44,12 +44,13 @@ export class Chat {
     this.#put(line);
   }
 
-  /** That somebody came or went. */
+  /** That somebody came or went; what is returned may still be reworded. */
   note(text) {
     const line = document.createElement("li");
     line.className = "note";
     line.textContent = text;
     this.#put(line);
+    return line;
   }
 
   /** Shows what the receipts say by now: what was sent may still turn out to be uncertain. */

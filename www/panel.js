@@ -34,7 +34,7 @@ export class Panel {
     this.#onTick = onTick;
     for (const part of document.querySelectorAll("[data-part]")) this.#parts[part.dataset.part] = part;
     const { panel, toggle, hurry, why } = this.#parts;
-    panel.open = matchMedia("(min-width: 760px)").matches;
+    panel.open = matchMedia("(min-width: 1024px)").matches;
     toggle.addEventListener("click", () => this.#toggle());
     hurry.addEventListener("click", () => this.connect());
     why.addEventListener("toggle", () => this.#tell());
@@ -118,7 +118,7 @@ export class Panel {
     banner.dataset.state = state;
     write(news, head);
     write(detail, rest);
-    write(kept, head && queueMessages ? `${plural(queueMessages, "message")} kept until then` : "");
+    write(kept, head && queueMessages ? `${plural(queueMessages, "message")} kept until ${state === "closed" ? "you connect" : "then"}` : "");
     hurry.hidden = !button;
     write(hurry, button);
     // A reader hears that something changed, and not every second of the countdown.

@@ -33,12 +33,14 @@ export class Signals {
   group = new THREE.Group();
   #buoys = new Map();
   #flags = [];
-  #masthead = glowSprite(STATE_COLORS.idle, 1.7);
+  #masthead = glowSprite(STATE_COLORS.idle, 1.9);
   #state = "idle";
   #notice = new Tag();
   #namedUntil = 0;
 
   constructor() {
+    // Against the bright sky, added light would all be white.
+    this.#masthead.material.blending = THREE.NormalBlending;
     this.#masthead.position.set(-7.6, 6.55, -4.7);
     const { top, foot } = HALYARD;
     this.group.add(this.#masthead, new Heap().add(rope(top, foot, 0.1, 0.015), "#d8c6a8").mesh());

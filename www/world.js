@@ -15,6 +15,8 @@ const me = new Who();
 /** The others, by their id. */
 const players = new Map();
 const agents = new Map();
+/** What the log says of who has just come: the name follows in a frame of its own. */
+const arrivals = new Map();
 let stage = null;
 
 const line = new Moorline(gatewayUrl(), {
@@ -64,15 +66,17 @@ line.on("player-joined", (frame) => {
   if (!newcomer.id || newcomer.id === me.id) return;
   const isNew = !players.has(newcomer.id);
   join(newcomer);
-  // The name follows in a frame of its own.
-  if (isNew) setTimeout(() => players.has(newcomer.id) && chat.note(`${players.get(newcomer.id).name} came aboard`), 700);
+  if (isNew) arrivals.set(newcomer.id, chat.note(`${newcomer.name} came aboard`));
 });
 line.on("player-updated", (frame) => {
   const there = players.get(frame.id);
   if (!there) return;
-  there.name = word(frame.name, there.name, 40);
+  there.name = word(frame.name, there.name, 32);
   there.color = color(frame.color);
   stage?.dress(there.id, there.name, there.color);
+  const note = arrivals.get(there.id);
+  if (note) note.textContent = `${there.name} came aboard`;
+  arrivals.delete(there.id);
   count();
 });
 line.on("player-moved", (frame) => {
@@ -90,7 +94,7 @@ line.on("chat-message", ({ text, sender, senderId }) => {
   // A gateway may send one's own words back: they are in the log already.
   if (senderId !== undefined && senderId === me.id) return;
   const from = players.get(senderId);
-  const said = word(text, "", 2000);
+  const said = word(text, "", 600);
   if (!said) return;
   chat.said(from?.name ?? word(sender, "somebody", 40), from?.color ?? "#ffd9a8", said);
   if (from) stage?.say(from.id, said);
@@ -196,6 +200,7 @@ function join(there) {
 
 function leave(id) {
   if (players.delete(id)) stage?.leave(id);
+  arrivals.delete(id);
   count();
 }
 
@@ -241,7 +246,7 @@ function notice(action, head, title, author) {
 
 function player(frame) {
   const { id, name, color: paint } = Object(frame);
-  return { id: word(id, "", 200), name: word(name, "a stranger", 40), color: color(paint), ...place(Object(frame), { x: 0, z: 0, ry: 0 }) };
+  return { id: word(id, "", 200), name: word(name, "a stranger", 32), color: color(paint), ...place(Object(frame), { x: 0, z: 0, ry: 0 }) };
 }
 
 function place({ x, z, ry }, before) {
