@@ -87,13 +87,19 @@ export class Browser {
     const late = setTimeout(() => this.#child.kill("SIGKILL"), 3000);
     await this.ended;
     clearTimeout(late);
-    // Its helpers may still be letting go of the profile.
-    await rm(this.#profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    await this.#tidy();
   }
 
-  /** For the end of the process, where nothing can be waited for. */
-  kill() {
+  /** Where nobody may be kept waiting. */
+  async kill() {
     this.#child.kill("SIGKILL");
+    await this.ended;
+    await this.#tidy();
+  }
+
+  async #tidy() {
+    // The browser's helpers may still be letting go of the profile.
+    await rm(this.#profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 
   #hear(text) {

@@ -75,7 +75,7 @@ export async function net(bench) {
   for (let round = 0; round <= rounds; round++) {
     bench.say(`over loopback: round ${round} of ${rounds}`);
     for (const shape of Object.keys(SHAPES)) {
-      const count = (shape === "large" ? 1000 : 10_000) / (quick ? 5 : 1);
+      const count = (shape === "large" ? 500 : 6000) / (quick ? 5 : 1);
       for (const name of rotated(EVERYBODY, round)) {
         const page = open.get(name);
         const before = await page.cpu();

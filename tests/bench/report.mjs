@@ -8,7 +8,8 @@ const NOISE = 1.03;
 const MB = 2 ** 20;
 const PEERS = ["reconnecting", "partysocket"];
 
-const number = (value, digits = 0) => value.toLocaleString("en-GB", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+// A heap may have become smaller by next to nothing: `+ 0` makes zero of minus zero.
+const number = (value, digits = 0) => (Number(value.toFixed(digits)) + 0).toLocaleString("en-GB", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const spread = (values, digits) => `${number(least(values), digits)} / **${number(median(values), digits)}** / ${number(most(values), digits)}`;
 const titles = (data) => Object.keys(CLIENTS).filter((name) => name in data);
 

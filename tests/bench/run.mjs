@@ -49,21 +49,16 @@ function places() {
   };
 }
 
+const browsers = new Set();
+
+let stopped;
+
+/** Leaves nothing behind: no process, no profile. */
+const stop = () => (stopped ??= Promise.all([...browsers].map((browser) => browser.kill())));
+
 async function main(given) {
   if (given.help) return console.log(USAGE);
   const { chromium, pkg, e2e } = places();
-  const browsers = new Set();
-  const stop = () => {
-    for (const browser of browsers) browser.kill();
-  };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-    process.once(signal, () => {
-      stop();
-      process.exit(130);
-    });
-  }
-  process.once("exit", stop);
-
   const server = await serve(await bundles(e2e), pkg);
   const bench = {
     options: given,
@@ -92,9 +87,11 @@ async function main(given) {
   if (given.json) await writeFile(given.json, JSON.stringify({ machine: about, rounds: given.rounds, results }));
 }
 
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => stop().finally(() => process.exit(130)));
 try {
   await main(options());
 } catch (error) {
   console.error(error.message);
+  await stop();
   process.exit(1);
 }
