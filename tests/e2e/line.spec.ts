@@ -211,7 +211,7 @@ test("dispose leaves no socket and no listener, and later calls throw", async ({
   });
   expect(codes).toEqual(Array(6).fill("disposed"));
   expect(await page.evaluate(() => rig.main.loadSession().catch((error) => error.code))).toBe("disposed");
-  expect(await page.evaluate(() => [rig.main.state, rig.main.stats().sockets])).toEqual(["closed", 0]);
+  expect(await page.evaluate(() => [rig.main.state, rig.main.stats().sockets ?? 0])).toEqual(["closed", 0]);
   expect(await listeners()).toEqual(before);
   await eventually(() => gateway.state(), ({ connections }) => connections.length === 0, "the end of the connection");
   expect(await details(page, "ws-disconnected")).toHaveLength(1);
@@ -294,4 +294,23 @@ test("stats count what was received, what waits, sockets, connections and the ro
   expect(away).toMatchObject({ state: "reconnecting", attempts: 1, queueMessages: 1, queueBytes: 28 });
   expect(away.nextAttemptInMs).toBeGreaterThan(15_000);
   expect(away.oldestWaitsMs).toBeGreaterThanOrEqual(0);
+});
+
+test("the page's own routes are laid over the table: renamed, taken away, and all the rest under a prefix", async ({ launch, open }) => {
+  const gateway = await launch();
+  const page = await open(gateway);
+  await page.evaluate(() => rig.listen("dog-barked", "player-came", "server-bark", "server-chat", "server-"));
+  await moored(page, { routes: { bark: "dog-barked", "player-joined": "player-came", chat: null, world_state: "" } });
+  await page.evaluate(() => rig.clear());
+  const frames = [{ type: "bark" }, { type: "player-joined", id: "p" }, { type: "chat", text: "unheard" }, { type: "meow" }, { type: "player-left", id: "p" }];
+  for (const frame of frames) await gateway.sendFrame(frame);
+  expect(await next(page, "player-left")).toEqual({ type: "player-left", id: "p" });
+  expect(await types(page)).toEqual(["dog-barked", "player-came", "ws-unhandled", "player-left"]);
+  expect((await details(page, "ws-unhandled"))[0]).toMatchObject({ type: "meow", reason: "no-route" });
+  await page.evaluate(() => rig.main.dispose());
+  await moored(page, { routes: { "*": "server-" }, session: { storage: "memory" } });
+  await page.evaluate(() => rig.clear());
+  for (const frame of [...frames, { type: "" }]) await gateway.sendFrame(frame);
+  expect(await next(page, "server-")).toEqual({ type: "" });
+  expect(await types(page)).toEqual(["server-bark", "player-joined", "chat-message", "player-left", "server-"]);
 });
