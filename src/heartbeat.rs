@@ -26,6 +26,8 @@ pub struct Policy {
 }
 
 const DEFAULT_IDLE_MS: u64 = 15_000;
+/// A timer that is later than this was kept waiting, and so may frames have been.
+const LATE_MS: u64 = 250;
 
 #[derive(Debug)]
 pub struct Heartbeat {
@@ -97,9 +99,9 @@ impl Heartbeat {
             self.forgiven = false;
             return Verdict::Alive;
         }
-        // A throttled tab or a sleeping machine runs its timers late, and frames that came meanwhile may not have been
-        // delivered yet: ask again before judging, once.
-        if now.since(due) > self.policy.probe_timeout_ms && !self.forgiven {
+        // A busy page, a throttled tab or a sleeping machine runs its timers late, and frames that came meanwhile may not
+        // have been delivered yet: ask again before judging, once.
+        if now.since(due) > LATE_MS && !self.forgiven {
             self.forgiven = true;
             return if_late;
         }

@@ -4,7 +4,8 @@
 export class Events {
   constructor({ line, ErrorType, heard }, target, wildcard, maxAttempts) {
     this.line = line;
-    this.target = target;
+    // In Node the global scope hears no events.
+    this.target = target?.dispatchEvent ? target : null;
     this.ErrorType = ErrorType;
     this.maxAttempts = maxAttempts;
     // Event names in the order of the routes; `null` for a frame type that becomes none.
@@ -90,7 +91,7 @@ export class Events {
         listener(detail);
       } catch (error) {
         // What a listener of the page throws is reported like that of any event, and stops nobody else.
-        reportError(error);
+        report(error);
       }
     }
   }
@@ -112,6 +113,13 @@ export class Events {
 }
 
 const lines = new Set();
+
+const report =
+  globalThis.reportError ??
+  ((error) =>
+    queueMicrotask(() => {
+      throw error;
+    }));
 
 // A sentence for each fault that Rust may name, and whether trying the same again may go better.
 const FAULTS = {

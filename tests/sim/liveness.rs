@@ -87,7 +87,7 @@ fn a_timer_that_is_a_little_late_judges_all_the_same() {
     let mut world = World::moored(PLAIN_WAITS, Gateway::default());
     world.stall();
     world.signal(Signal::Visible);
-    world.run_throttled(3500);
+    world.run_throttled(2200);
     assert_eq!(world.hears("ws-disconnected")["cause"], "heartbeat");
 }
 
