@@ -5,14 +5,14 @@
 
 use crate::backoff::Chance;
 use crate::config::{
-    ADVICE_MOST_MS, Config, DRAIN_MS, HELD_FRAMES, HIGH_WATER, HURRY_MS, LATER_LEAST_MS, LATER_SPREAD_MS, LEAVE_MS,
-    STALL_MS,
+    ADVICE_MOST_MS, Config, DRAIN_MS, HELD_FRAMES, HIGH_WATER, HOLD_MS, HURRY_MS, LATER_LEAST_MS, LATER_SPREAD_MS,
+    LEAVE_MS, STALL_MS,
 };
 use crate::contract::{Counters, Input, Output, Signal, Status};
 use crate::error::{ApiMisuse, Cause, Fault};
 use crate::heartbeat::{Heartbeat, Verdict};
 use crate::journal::{Fact, Journal};
-use crate::outbox::Outbox;
+use crate::outbox::{End, Outbox};
 use crate::protocol::{Context, Effect, Event, Inbound, Protocol, RouteRow};
 use crate::session::{Restored, Snapshot, Stored};
 use crate::time::{Instant, Timer, TimerTable};
@@ -441,7 +441,8 @@ impl Client {
     fn lost(&mut self, now: Instant, code: CloseCode, reason: String, clean: bool, cause: Option<Cause>) {
         let had_socket = self.socket().is_some();
         let own = self.leave_socket(now, code);
-        self.outbox.socket_lost(now, self.buffered, clean);
+        let end = if clean { End::Theirs } else { End::Abrupt };
+        self.outbox.socket_lost(now, self.buffered, end);
         self.tell_fates();
         let disposition = match cause {
             Some(cause) => Disposition::Retry(cause),
@@ -507,11 +508,7 @@ impl Client {
 
     /// Everything that belonged to the current socket ends with it.
     fn leave_socket(&mut self, now: Instant, code: CloseCode) -> Option<Disposition> {
-        for timer in
-            [Timer::Attempt, Timer::Protocol, Timer::Retry, Timer::Stable, Timer::Beat, Timer::Probe, Timer::Drain]
-        {
-            self.timers.stop(timer);
-        }
+        self.timers.stop_all_but(&[Timer::Expiry, Timer::Leave]);
         self.probing = None;
         self.release_held();
         self.ask(now, |protocol, cx| protocol.disconnected(cx, code))
@@ -520,7 +517,7 @@ impl Client {
     fn settle_leaving(&mut self, now: Instant, buffered: f64, clean: bool) {
         if self.leaving.take().is_some() {
             self.timers.stop(Timer::Leave);
-            self.outbox.socket_lost(now, buffered, clean);
+            self.outbox.socket_lost(now, buffered, if clean { End::Ours } else { End::Abrupt });
         }
     }
 
@@ -566,6 +563,7 @@ impl Client {
                     }
                     self.flush();
                 }
+                Timer::Hold => self.flush(),
                 Timer::Expiry => self.outbox.expire(now),
                 Timer::Leave => self.settle_leaving(now, self.buffered, false),
             }
@@ -655,11 +653,12 @@ impl Client {
     }
 
     fn watch_buffer(&mut self, now: Instant, buffered: f64) {
-        if buffered < self.buffered || self.buffered <= 0.0 {
+        // A steady sender's buffer may grow although bytes leave it.
+        let written = self.outbox.drained(now, buffered);
+        if written || buffered < self.buffered || self.buffered <= 0.0 {
             self.stalled_since = now;
         }
         self.buffered = buffered;
-        self.outbox.drained(now, buffered);
         if buffered > 0.0 {
             if self.timers.get(Timer::Drain).is_none() {
                 self.timers.set(Timer::Drain, now.after(DRAIN_MS));
@@ -676,7 +675,8 @@ impl Client {
         };
         // One offer at a time: its answer offers the rest. What is in it is decided when it is taken up.
         let offered = self.outputs.iter().any(|output| matches!(output, Output::HandOver { .. }));
-        if self.outbox.waiting() > 0 && self.buffered < HIGH_WATER && !offered {
+        let held = self.timers.get(Timer::Hold).is_some();
+        if self.outbox.waiting() > 0 && self.buffered < HIGH_WATER && !offered && !held {
             self.outputs.push_back(Output::HandOver { socket, from: 0, count: 0, limit: HIGH_WATER });
         }
     }
@@ -729,6 +729,12 @@ impl Client {
                 let first = !self.heartbeat.can_probe();
                 self.heartbeat.offer();
                 if first && matches!(self.state, State::Ready { .. }) {
+                    self.probe(now);
+                }
+            }
+            Effect::Hold => {
+                self.timers.set(Timer::Hold, now.after(HOLD_MS));
+                if self.heartbeat.can_probe() {
                     self.probe(now);
                 }
             }

@@ -149,6 +149,8 @@ pub const HIGH_WATER: f64 = 1_048_576.0;
 pub const DRAIN_MS: u64 = 50;
 /// A browser that has been unable to write a single byte for so long has a dead path.
 pub const STALL_MS: u64 = 10_000;
+/// How long the queue waits for a close that was announced.
+pub const HOLD_MS: u64 = 2000;
 /// How long a socket that was told to close may take to say so.
 pub const LEAVE_MS: u64 = 3000;
 /// Coming online or becoming visible tries within this time; jittered, for a whole office comes online at once.

@@ -60,6 +60,19 @@ pub struct Settled {
     pub by_choice: bool,
 }
 
+/// How a socket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Cleanly, by our close: it stood behind every message, and was answered.
+    Ours,
+    /// Cleanly, by the server's close: a browser takes messages while it crosses, and throws them away.
+    Theirs,
+    /// Without a close that was answered.
+    Abrupt,
+}
+
+/// How long a message may have been on its way when a close came from the other side.
+const CROSSING_MS: u64 = 1000;
 /// How many messages that left the browser may still turn out to be of unknown fate.
 const DOUBT_MESSAGES: u32 = 1000;
 /// How long a message that left the browser may still turn out to be of unknown fate.
@@ -199,8 +212,8 @@ impl Outbox {
         self.taken_bytes += f64::from(bytes);
     }
 
-    /// The browser holds `buffered` bytes: what lies before them has been written out.
-    pub fn drained(&mut self, now: Instant, buffered: f64) {
+    /// The browser holds `buffered` bytes: what lies before them has been written out. Answers whether something was.
+    pub fn drained(&mut self, now: Instant, buffered: f64) -> bool {
         let mut written = 0;
         loop {
             // Half of the number space away means behind: what it went before may be gone.
@@ -224,6 +237,7 @@ impl Outbox {
         }
         self.write_out(now, written);
         self.believe_old(now);
+        written > 0
     }
 
     /// Settles the first `written` entries; none of those that were settled before.
@@ -249,9 +263,9 @@ impl Outbox {
         }
     }
 
-    /// The socket is gone. What the browser still held goes back to the head of the queue; what it had written out is
-    /// believed to have arrived if the end was clean, and of unknown fate if not.
-    pub fn socket_lost(&mut self, now: Instant, buffered: f64, clean: bool) {
+    /// The socket is gone. What the browser still held goes back to the head of the queue; the fate of what it had written
+    /// out follows from the end.
+    pub fn socket_lost(&mut self, now: Instant, buffered: f64, end: End) {
         self.drained(now, buffered);
         for index in 0..self.taken {
             if let Some(entry) = self.entries.get(index)
@@ -265,7 +279,12 @@ impl Outbox {
         self.taken_bytes = 0.0;
         self.controls.clear();
         while let Some(doubt) = self.doubts.pop_front() {
-            if !clean {
+            let believed = match end {
+                End::Ours => true,
+                End::Theirs => now.since(doubt.since) > CROSSING_MS,
+                End::Abrupt => false,
+            };
+            if !believed {
                 settle(&mut self.settled, doubt.from, doubt.count, Fate::Unknown, false);
             }
         }
@@ -491,7 +510,7 @@ mod tests {
         let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
         (0..4).for_each(|_| push(&mut outbox, 10));
         outbox.handed_over(3);
-        outbox.socket_lost(NOW, 11.0, false);
+        outbox.socket_lost(NOW, 11.0, End::Abrupt);
         assert_eq!(fates(&mut outbox), [(0, 1, Fate::Sent), (0, 1, Fate::Unknown)]);
         assert_eq!(outbox.next_run(), Some((1, 3)));
         assert_eq!(outbox.waiting(), 3);
@@ -499,14 +518,20 @@ mod tests {
     }
 
     #[test]
-    fn a_clean_end_leaves_no_doubt() {
+    fn our_own_end_leaves_no_doubt_and_the_servers_only_of_what_may_have_crossed_it() {
         let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
         push(&mut outbox, 10);
         outbox.handed_over(1);
-        outbox.socket_lost(NOW, 0.0, true);
+        outbox.socket_lost(NOW, 0.0, End::Ours);
         assert_eq!(fates(&mut outbox), [(0, 1, Fate::Sent)]);
-        outbox.socket_lost(NOW, 0.0, false);
+        outbox.socket_lost(NOW, 0.0, End::Abrupt);
         assert_eq!(fates(&mut outbox), []);
+        (0..2).for_each(|_| push(&mut outbox, 10));
+        outbox.handed_over(1);
+        outbox.drained(NOW, 0.0);
+        outbox.handed_over(1);
+        outbox.socket_lost(NOW.after(CROSSING_MS + 1), 0.0, End::Theirs);
+        assert_eq!(fates(&mut outbox), [(1, 2, Fate::Sent), (2, 1, Fate::Unknown)]);
     }
 
     #[test]
@@ -519,7 +544,7 @@ mod tests {
         outbox.drained(NOW, 0.0);
         outbox.proven_before(mark);
         fates(&mut outbox);
-        outbox.socket_lost(NOW, 0.0, false);
+        outbox.socket_lost(NOW, 0.0, End::Abrupt);
         assert_eq!(fates(&mut outbox), [(2, 2, Fate::Unknown)]);
     }
 

@@ -61,6 +61,8 @@ pub enum Timer {
     Probe,
     /// Look at what the browser still holds unsent.
     Drain,
+    /// A close that was announced should have come.
+    Hold,
     /// The earliest time to live in the queue ends.
     Expiry,
     /// A socket that was told to close has had its time.
@@ -68,7 +70,7 @@ pub enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Attempt,
         Self::Protocol,
         Self::Retry,
@@ -76,6 +78,7 @@ impl Timer {
         Self::Beat,
         Self::Probe,
         Self::Drain,
+        Self::Hold,
         Self::Expiry,
         Self::Leave,
     ];
@@ -94,6 +97,14 @@ impl TimerTable {
 
     pub fn stop(&mut self, timer: Timer) {
         self.write(timer, None);
+    }
+
+    pub fn stop_all_but(&mut self, kept: &[Timer]) {
+        for timer in Timer::ALL {
+            if !kept.contains(&timer) {
+                self.stop(timer);
+            }
+        }
     }
 
     pub fn get(&self, timer: Timer) -> Option<Instant> {

@@ -17,6 +17,9 @@ const players = new Map();
 const agents = new Map();
 /** What the log says of who has just come: the name follows in a frame of its own. */
 const arrivals = new Map();
+/** The messages in the log, by the gateway's numbers: a snapshot repeats what was said last. */
+const heard = new Set();
+const LOADED = Date.now();
 let stage = null;
 
 const line = new Moorline(gatewayUrl(), {
@@ -53,13 +56,15 @@ line.addEventListener("ws-error", ({ detail }) => {
   if (line.state === "closed" && detail.code !== "disposed") panel.broken(detail);
 });
 
-line.on("world_state", ({ players: there, agents: crew, you }) => {
+line.on("world_state", ({ players: there, agents: crew, chat: before, you }) => {
   known(you);
   const present = list(there).map(player).filter(({ id }) => id && id !== me.id);
   const ids = new Set(present.map(({ id }) => id));
   for (const id of [...players.keys()]) if (!ids.has(id)) leave(id);
   present.forEach(join);
   for (const { agent, status, task } of list(crew)) tellAgent(agent, status, task);
+  // What was said while the line was down, and before one came. One's own words since then are in the log already.
+  for (const said of list(before)) if (said.senderId !== me.id || said.at < LOADED) hear(said);
 });
 line.on("player-joined", (frame) => {
   const newcomer = player(frame);
@@ -90,14 +95,9 @@ line.on("player-left", ({ id }) => {
   chat.note(`${players.get(id).name} left`);
   leave(id);
 });
-line.on("chat-message", ({ text, sender, senderId }) => {
+line.on("chat-message", (said) => {
   // A gateway may send one's own words back: they are in the log already.
-  if (senderId !== undefined && senderId === me.id) return;
-  const from = players.get(senderId);
-  const said = word(text, "", 600);
-  if (!said) return;
-  chat.said(from?.name ?? word(sender, "somebody", 40), from?.color ?? "#ffd9a8", said);
-  if (from) stage?.say(from.id, said);
+  if (said.senderId === undefined || said.senderId !== me.id) hear(said, true);
 });
 line.on("status-update", ({ agent, status, task }) => tellAgent(agent, status, task));
 line.on("pr-notification", ({ action, pr }) => {
@@ -166,6 +166,16 @@ function moved({ x, z, ry }) {
 function pose() {
   const round = (value) => Math.round(value * 100) / 100;
   return { type: "move", x: round(me.x), z: round(me.z), ry: round(me.ry) };
+}
+
+/** Puts somebody's words into the log, once; over a head only while they are being said. */
+function hear({ id, text, sender, senderId }, aloud = false) {
+  const said = word(text, "", 600);
+  if (!said || heard.has(id)) return;
+  if (id !== undefined) heard.add(id);
+  const from = senderId === me.id ? me : players.get(senderId);
+  chat.said(from?.name ?? word(sender, "somebody", 40), from?.color ?? "#ffd9a8", said);
+  if (aloud && from) stage?.say(from.id, said);
 }
 
 function introduce() {

@@ -264,10 +264,15 @@ struct Down {
 }
 
 async fn down(State(Controls { hub, .. }): State<Controls>, body: Bytes) -> Response {
-    with(&body, |Down { ms, code }| {
-        hub.step(|world, now| world.down(now, ms, code.unwrap_or(1012)));
+    let mut order = None;
+    let answer = with(&body, |Down { ms, code }| {
+        order = Some((ms, code));
         Ok(done())
-    })
+    });
+    if let Some((ms, code)) = order {
+        hub.go_down(ms, Some(code.unwrap_or(1012))).await;
+    }
+    answer
 }
 
 async fn up(State(Controls { hub, .. }): State<Controls>) -> Response {

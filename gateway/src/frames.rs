@@ -2,6 +2,7 @@
 //! Who hears what, and when, is world.rs.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
@@ -34,8 +35,10 @@ pub enum Said<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
     },
+    #[serde(rename = "gateway-closing")]
+    GatewayClosing,
     #[serde(rename = "world_state")]
-    WorldState { players: Vec<Player<'a>>, agents: &'a RawValue, you: &'a str },
+    WorldState { players: Vec<Player<'a>>, agents: &'a RawValue, chat: &'a VecDeque<Box<RawValue>>, you: &'a str },
     #[serde(rename = "player-joined")]
     PlayerJoined(Player<'a>),
     #[serde(rename = "player-left")]
@@ -49,7 +52,7 @@ pub enum Said<'a> {
     #[serde(rename = "player-updated")]
     PlayerUpdated { id: &'a str, name: &'a str, color: &'a str },
     #[serde(rename = "chat-message", rename_all = "camelCase")]
-    ChatMessage { text: &'a RawValue, sender: &'a str, sender_id: &'a str, at: u64 },
+    ChatMessage { id: u64, text: &'a RawValue, sender: &'a str, sender_id: &'a str, at: u64 },
 }
 
 impl Said<'_> {
@@ -164,13 +167,14 @@ const MAX_PING: usize = 64;
 
 /// Types that only the gateway may say: relayed from a client they would let it act as the gateway,
 /// down to replacing another client's session.
-const GATEWAYS_OWN: [&str; 11] = [
+const GATEWAYS_OWN: [&str; 12] = [
     "gateway-offer",
     "session-init",
     "session-resumed",
     "session-refused",
     "pong",
     "server-advice",
+    "gateway-closing",
     "world_state",
     "player-joined",
     "player-left",

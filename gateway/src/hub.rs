@@ -8,11 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::ws::CloseFrame;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::outlet::{Backlog, End, Outlet};
 use crate::sessions::{Session, Time};
 use crate::world::{ConnectionId, Effect, World};
+
+/// Long enough for a client to hear of a close and to have its question answered.
+const NOTICE: Duration = Duration::from_millis(150);
 
 pub const MAX_CONNECTIONS: usize = 256;
 
@@ -46,6 +49,18 @@ impl Hub {
         let result = act(&mut state.world, self.clock.now());
         self.perform(&mut state);
         result
+    }
+
+    /// Announces the close, gives it time to be heard, and closes everyone: see `World::down`. Without a code it is the
+    /// one for a shutdown.
+    pub async fn go_down(&self, ms: Option<u64>, code: Option<u16>) {
+        if self.step(|world, _| world.announce_closing()) > 0 {
+            sleep(NOTICE).await;
+        }
+        self.step(|world, now| {
+            let code = code.unwrap_or(world.config().shutdown_code);
+            world.down(now, ms, code);
+        });
     }
 
     /// A place for one more connection, unless all are taken or the gateway is down.

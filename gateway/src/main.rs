@@ -132,10 +132,7 @@ async fn run(options: Options) -> io::Result<()> {
 
 /// Says goodbye to everyone, and waits until they are gone.
 async fn farewell(hub: &Hub) {
-    hub.step(|world, now| {
-        let code = world.config().shutdown_code;
-        world.down(now, None, code);
-    });
+    hub.go_down(None, None).await;
     let gone = async {
         while hub.open() > 0 {
             sleep(Duration::from_millis(5)).await;

@@ -2,7 +2,7 @@
 //! Pure: the time comes in with every call, what is to be done goes out as `Effect`s. Sockets, clocks and
 //! queues are hub.rs and socket.rs; the words themselves are frames.rs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use axum::extract::ws::{Message, Utf8Bytes};
 use serde::Serialize;
@@ -55,6 +55,11 @@ pub struct Totals {
     pub malformed: u64,
 }
 
+/// How many chat messages a snapshot repeats.
+const REMEMBERED: usize = 32;
+/// The longest that is repeated, in bytes.
+const MEMORABLE: usize = 4096;
+
 pub struct World {
     config: Config,
     initial: Config,
@@ -63,6 +68,9 @@ pub struct World {
     accepted: u64,
     agents: Agents,
     agent_at: Time,
+    /// What was said last, for those who were away.
+    said: VecDeque<Box<RawValue>>,
+    sayings: u64,
     availability: Availability,
     journal: Journal,
     totals: Totals,
@@ -112,6 +120,8 @@ impl World {
         Self {
             initial: config.clone(),
             agent_at: now.plus(agent_pause(&config)),
+            said: VecDeque::new(),
+            sayings: 0,
             config,
             sessions,
             connections: BTreeMap::new(),
@@ -316,6 +326,14 @@ impl World {
         self.send(&Target::Everyone, &Message::Text(advice.text()))
     }
 
+    /// Tells everyone that their socket is about to be closed, so that nobody sends into the close; to how many it was told.
+    pub fn announce_closing(&mut self) -> usize {
+        if !self.config.offer {
+            return 0;
+        }
+        self.send(&Target::Everyone, &Message::Text(Said::GatewayClosing.text()))
+    }
+
     pub fn close(&mut self, target: &Target, code: u16, reason: &str) -> usize {
         let targets = self.targets(target);
         for to in &targets {
@@ -363,6 +381,7 @@ impl World {
         self.sessions.clear();
         self.config = self.initial.clone();
         self.agents = Agents::default();
+        self.said.clear();
         self.agent_at = now.plus(agent_pause(&self.config));
         self.availability = Availability::Up;
         self.journal = Journal::default();
@@ -474,7 +493,7 @@ impl World {
             let agents = agents.as_deref().unwrap_or(RawValue::NULL);
             let present = |presence| presence != Presence::Absent;
             let players = self.sessions.iter().filter(|s| present(s.presence)).map(Player::from).collect();
-            let text = Said::WorldState { players, agents, you: &client }.text();
+            let text = Said::WorldState { players, agents, chat: &self.said, you: &client }.text();
             self.effects.push(Effect::Send { to: id, message: Message::Text(text) });
         }
     }
@@ -535,11 +554,22 @@ impl World {
     }
 
     fn chat(&mut self, now: Time, id: ConnectionId, text: &RawValue) {
+        self.sayings += 1;
+        // Unlike any that was given before a restart, and still a whole number in JavaScript.
+        let number = now.0 * 1000 + self.sayings % 1000;
         let Some(session) = self.session_of(id) else {
             return;
         };
-        let said = Said::ChatMessage { text, sender: &session.name, sender_id: &session.id, at: now.0 };
+        let said = Said::ChatMessage { id: number, text, sender: &session.name, sender_id: &session.id, at: now.0 };
         let (said, client) = (said.text(), session.id.clone());
+        if said.len() <= MEMORABLE
+            && let Ok(kept) = RawValue::from_string(said.as_str().to_owned())
+        {
+            if self.said.len() == REMEMBERED {
+                self.said.pop_front();
+            }
+            self.said.push_back(kept);
+        }
         let audience = if self.config.echo { Audience::Everyone } else { Audience::Others(&client) };
         self.tell(&audience, &said);
     }

@@ -104,6 +104,7 @@ pub enum Effect {
     StopTimer,
     Persist,
     OfferProbe,
+    Hold,
     ProbeAnswered,
     Advice { retry_after_ms: f64, spread_ms: f64 },
 }
@@ -156,6 +157,11 @@ impl Context<'_> {
     /// The server answers probes.
     pub fn offer_probe(&mut self) {
         self.effects.push(Effect::OfferProbe);
+    }
+
+    /// The server is about to close the socket: what waits had better not cross the close.
+    pub fn hold(&mut self) {
+        self.effects.push(Effect::Hold);
     }
 
     /// It answered the last one.

@@ -19,15 +19,17 @@ const REFUSED: Route = Route(3);
 const OFFER: Route = Route(4);
 const PONG: Route = Route(5);
 const ADVICE: Route = Route(6);
+const CLOSING: Route = Route(7);
 
 /// The types behind the session's own, and the events that they become: those that the protocol understands as well come
 /// first, as numbered above.
-const TYPES: [(&str, Option<&str>); 11] = [
+const TYPES: [(&str, Option<&str>); 12] = [
     ("session-resumed", None),
     ("session-refused", None),
     ("gateway-offer", None),
     ("pong", None),
     ("server-advice", None),
+    ("gateway-closing", None),
     ("chat", Some("chat-message")),
     ("chat-message", Some("chat-message")),
     ("status-update", Some("status-update")),
@@ -137,6 +139,7 @@ impl Nexus {
                     Phase::Greeting | Phase::Ready => {}
                 }
             }
+            CLOSING => cx.hold(),
             OFFER if inbound.view.boolean("ping") == Some(true) => cx.offer_probe(),
             PONG if inbound.view.number("n") == Some(f64::from(self.probe)) => cx.probe_answered(),
             ADVICE => match inbound.view.number("retryAfterMs") {
@@ -165,7 +168,7 @@ impl Protocol for Nexus {
     }
 
     fn control_routes(&self) -> u32 {
-        ADVICE.0
+        CLOSING.0
     }
 
     fn opened(&mut self, cx: &mut Context<'_>) {
@@ -198,7 +201,7 @@ impl Protocol for Nexus {
                 cx.emit(inbound);
             }
             // An offer precedes everything and answers nothing: it does not make a connection ready.
-            RESUMED | REFUSED | OFFER | PONG | ADVICE => self.control(cx, inbound),
+            RESUMED | REFUSED | OFFER | PONG | ADVICE | CLOSING => self.control(cx, inbound),
             _ => {
                 match self.phase {
                     Phase::Greeting => self.become_ready(cx, false),

@@ -68,6 +68,7 @@ export class Env {
 
 /** A URL as a WebSocket takes it; relative ones are the page's. Throws what names the trouble. */
 export function dialable(given) {
+  if (typeof given !== "string" && !(given instanceof URL)) throw new TypeError("the url function answered with no URL");
   const base = globalThis.location?.href;
   const url = new URL(String(given), base);
   const relative = !/^[a-z][a-z0-9+.-]*:/i.test(String(given).trim());

@@ -161,6 +161,9 @@ fn a_clean_restart_of_the_gateway_loses_none_and_doubles_none() {
         let mut world = World::moored("{}", Gateway::default());
         world.net().plan.latency = latency;
         for id in 0..150 {
+            if id == 47 {
+                world.gateway_says(&json!({"type": "gateway-closing"}));
+            }
             if id == 60 {
                 world.gateway_closes(code);
                 world.net().plan.refuses = true;
