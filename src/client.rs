@@ -252,6 +252,16 @@ impl Client {
         !self.held.is_empty() || !self.outputs.is_empty()
     }
 
+    /// Whether a message without a time to live can be taken in at any time.
+    pub fn needs_no_clock(&self) -> bool {
+        matches!(self.state, State::Ready { .. }) || self.waiting_since.is_some()
+    }
+
+    /// Whether the browser held something when it was last asked: it is asked again soon.
+    pub fn is_draining(&self) -> bool {
+        self.buffered > 0.0
+    }
+
     /// The causal log, a line for each fact, oldest first.
     pub fn explain(&self) -> String {
         self.journal.text()

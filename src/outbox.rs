@@ -72,7 +72,7 @@ pub enum End {
 }
 
 /// How long a message may have been on its way when a close came from the other side.
-const CROSSING_MS: u64 = 1000;
+const CROSSING_MS: u64 = 2000;
 /// How many messages that left the browser may still turn out to be of unknown fate.
 const DOUBT_MESSAGES: u32 = 1000;
 /// How long a message that left the browser may still turn out to be of unknown fate.

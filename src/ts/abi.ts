@@ -39,6 +39,6 @@ function unavailable(cause: unknown, ErrorType: typeof MoorlineError): MoorlineE
     return new ErrorType("wasm.csp", `the Content-Security-Policy forbids WebAssembly: ${cure} (${message})`, { cause });
   }
   const cure = `serve moorline_bg.wasm beside the script as application/wasm, or import from "moorline/inline"`;
-  const more = { cause, retryable: true };
+  const more = { cause };
   return new ErrorType("wasm.unavailable", `moorline's WebAssembly cannot be loaded: ${message}; ${cure}`, more);
 }

@@ -55,7 +55,7 @@ export abstract class Line extends EventTarget {
    */
   disconnect(code = 1000, reason = ""): void {
     if (code !== 1000 && !(code >= 3000 && code < 5000)) refuse("close.code", `${code} is not 1000 or 3000 to 4999`);
-    if (byteLength(reason) > 123) refuse("close.reason", "the reason has more than 123 bytes");
+    if (byteLength(reason) > 123) refuse("close.reason", "above 123 bytes");
     this.act((page) => page.disconnect(code, reason));
   }
 
@@ -71,7 +71,7 @@ export abstract class Line extends EventTarget {
     // Rust counts what waits; what can never wait is refused here, before wasm has come and after.
     const { maxMessages = 1000, maxBytes = 1_048_576 } = this.#options.queue ?? {};
     const bytes = byteLength(text);
-    if (bytes > maxBytes) refuse("send.too-large", `${bytes} bytes are above queue.maxBytes`);
+    if (bytes > maxBytes) refuse("send.too-large", `${bytes} bytes`);
     // Until wasm is there, this is the queue, and bounded like it.
     if (!this.#page && this.#queued++ >= maxMessages) throw full();
     const receipt = new Receipt();
@@ -127,14 +127,14 @@ export abstract class Line extends EventTarget {
 
   /** What happened to the line, in order: why it closed, why it waits, when it tries next. */
   explain(): string[] {
-    return this.#down ? [this.#down.message] : (this.#page?.rust.explain().split("\n") ?? []);
+    return this.#down ? [this.#down.message] : (this.#page?.explain() ?? []);
   }
 
   /** Closes the line and frees everything it holds. What still waits is rejected; later calls throw `disposed`. */
   dispose(): void {
     // After a bug of ours nothing of Rust may be called.
     if (!this.#down) this.#page?.dispose();
-    this.#fail(new MoorlineError("disposed", "disposed of"));
+    this.#fail(new MoorlineError("disposed", "disposed"));
   }
 
   [Symbol.dispose](): void {
@@ -200,13 +200,12 @@ export abstract class Line extends EventTarget {
     const error =
       cause instanceof MoorlineError
         ? cause
-        : new MoorlineError("wasm.unavailable", `cannot load: ${cause}`, { cause, retryable: true });
+        : new MoorlineError("wasm.unavailable", `cannot load: ${cause}`, { cause });
     if (this.#options.log !== "silent") console.warn(error.message);
     this.#fail(error);
-    const { target } = this.#options;
-    const told = () => new CustomEvent("ws-error", { detail: error });
-    if (target !== null) (target ?? globalThis).dispatchEvent?.(told());
-    if (target !== this) this.dispatchEvent(told());
+    const { target = globalThis } = this.#options;
+    for (const hearer of new Set([target as EventTarget | null, this]))
+      hearer?.dispatchEvent?.(new CustomEvent("ws-error", { detail: error }));
   }
 
   #fail(error: MoorlineError): void {
@@ -224,7 +223,7 @@ function stringify(frame: unknown): string {
     carriable(text === undefined ? carriable : frame);
     return text;
   } catch (cause) {
-    return refuse("send.unsupported", `JSON cannot carry it: ${(cause as Error).message}`, cause);
+    return refuse("send.unsupported", `JSON cannot carry: ${(cause as Error).message}`, cause);
   }
 }
 

@@ -31,7 +31,7 @@ export function check(url: Url, options: Options): void {
   if (target && !target.dispatchEvent) wrong("options.target", "an EventTarget");
   for (const [type, event] of Object.entries(routes))
     if (event !== null && /^ws-/.test(walk("string", event, `options.routes.${type}`) as string))
-      wrong(`options.routes.${type}`, "free to be a ws- event");
+      wrong(`options.routes.${type}`, "free");
   for (const [code, verdict] of Object.entries(closePolicy))
     walk(+code >= 1000 && +code < 5000 ? ["retry", "fatal"] : undefined, verdict, `options.closePolicy.${code}`);
 }
@@ -49,7 +49,7 @@ function walk(rule: Rule | undefined, value: unknown, path: string): unknown {
     if (typeof value !== type || (value === null && path !== "options.target")) wrong(path, `of type ${type}`);
     if (typeof rule === "object")
       for (const [key, inner] of Object.entries(value as object))
-        if (inner !== undefined) walk(Object.hasOwn(rule, key) ? rule[key] : undefined, inner, `${path}.${key}`);
+        if (inner !== undefined) walk(rule[key], inner, `${path}.${key}`);
   }
   return value;
 }
@@ -64,5 +64,5 @@ function checkUrl(url: string): void {
   // A scheme that is not a WebSocket's, a fragment, or nothing at all.
   if (/^\s*(?!wss?:)[a-z][a-z0-9+.-]*:|#|^$/i.test(url) || !URL.canParse(url, base))
     // What stands behind a question mark may be secret.
-    refuse("config.url", `"${url.replace(/\?.*/s, "?…")}" is no ws: or wss: URL without a fragment`);
+    refuse("config.url", `"${url.replace(/\?.*/s, "?…")}" is no ws: or wss: URL without fragment`);
 }

@@ -7,12 +7,21 @@ const STATUS: ReceiptStatus[] = ["queued", "sent", "acked", "expired", "evicted"
 /** As Rust numbers them. */
 const SENT = 1;
 const ACKED = 2;
-const UNKNOWN = 6;
+
+/** What the queue tells all receipts at once: a flush that touched each of thousands would spend most of its time on that. */
+interface Book {
+  /** Messages before this id that have no other fate have been sent. */
+  sentBefore: number;
+  /** How many receipts somebody waits for. */
+  asked: number;
+}
 
 export class Receipt {
-  #fate = 0;
+  #book: Book | undefined;
+  #id = 0;
+  #settled = 0;
   #why: MoorlineError | undefined;
-  #asked: (() => void)[] = [];
+  #asked: (() => void)[] | undefined;
 
   /** `sent` may still become `unknown`, if the socket that took it dies before anything shows that it got through. */
   get status(): ReceiptStatus {
@@ -29,11 +38,26 @@ export class Receipt {
     return this.#reaches(ACKED);
   }
 
+  /** @internal Queued, as number `id`. */
+  place(book: Book, id: number): void {
+    this.#book = book;
+    this.#id = id;
+    if (this.#asked) book.asked++;
+  }
+
   /** @internal */
   settle(fate: number, why?: MoorlineError): void {
-    this.#fate = fate;
+    this.#settled = fate;
     this.#why = why;
-    for (const tell of this.#asked.splice(0)) tell();
+    const asked = this.#asked;
+    if (!asked) return;
+    this.#asked = undefined;
+    if (this.#book) this.#book.asked--;
+    for (const tell of asked) tell();
+  }
+
+  get #fate(): number {
+    return this.#settled || (this.#book && ((this.#book.sentBefore - this.#id) | 0) > 0 ? SENT : 0);
   }
 
   #reaches(least: number): Promise<void> {
@@ -42,10 +66,11 @@ export class Receipt {
         const fate = this.#fate;
         if (fate >= least && fate <= ACKED) return resolve();
         const code = `send.${fate === SENT ? "unacknowledged" : this.status}` as ErrorCode;
-        reject(this.#why ?? new MoorlineError(code, `the message is ${this.status}`, { retryable: fate > ACKED && fate < UNKNOWN }));
+        reject(this.#why ?? new MoorlineError(code, this.status));
       };
-      if (this.#fate) answer();
-      else this.#asked.push(answer);
+      if (this.#fate) return answer();
+      if (!this.#asked && this.#book) this.#book.asked++;
+      (this.#asked ??= []).push(answer);
     });
   }
 }

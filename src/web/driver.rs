@@ -52,8 +52,9 @@ impl Driver {
             return Ok(());
         }
         let now = match &input {
-            // A message that goes out at once needs no clock, which would cost as much as all the rest of its way.
-            Input::Send { ttl_ms: None, .. } if self.client().status() == Status::Connected => self.clock.last(),
+            // A message that goes out at once, or joins others that wait, needs no clock: that would cost as much as all
+            // the rest of its way.
+            Input::Send { ttl_ms: None, .. } if self.client().needs_no_clock() => self.clock.last(),
             _ => self.clock.now(),
         };
         self.client().handle(now, input)?;
@@ -124,8 +125,11 @@ impl Driver {
     }
 
     fn feed(&self, input: Input<'_>) {
+        // While the browser holds something, its timer has read the clock a moment ago; reading it again for every message
+        // would cost as much as all the rest of its way.
+        let now = if self.client().is_draining() { self.clock.last() } else { self.clock.now() };
         // Only a page's command can be a misuse.
-        let _ = self.client().handle(self.clock.now(), input);
+        let _ = self.client().handle(now, input);
     }
 
     /// The timer rang.
@@ -138,7 +142,8 @@ impl Driver {
     pub fn step_after_a_look(&self, input: Input<'_>) -> Result<(), ApiMisuse> {
         let buffered = self.socket.buffered();
         if buffered >= 0.0 && !super::DEAD.load(Relaxed) {
-            self.feed(Input::Buffered { socket: SocketId(self.socket.id()), buffered });
+            let socket = SocketId(self.socket.id());
+            let _ = self.client().handle(self.clock.now(), Input::Buffered { socket, buffered });
         }
         self.step(input)
     }

@@ -15,7 +15,6 @@ export interface Given {
 
 export declare class Page {
   static open(glue: Pick<typeof Glue, "explain" | "open" | "received" | "text">, exports: Glue.InitOutput, given: Given): Page;
-  readonly rust: { explain(): string };
   readonly state: number;
   readonly events: {
     readonly dead: MoorlineError | undefined;
@@ -34,6 +33,7 @@ export declare class Page {
   save(data: object): void;
   forget(): void;
   retry(baseMs: number, maxMs: number, maxAttempts: number): void;
+  explain(): string[];
   stats(): Record<string, number>;
   dispose(): void;
 }

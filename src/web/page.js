@@ -66,6 +66,10 @@ export class Page {
     if (this.socket.ws) this.socket.abandon("");
   }
 
+  explain() {
+    return this.rust.explain().split("\n");
+  }
+
   dispose() {
     const { rust } = this;
     rust.tell(DISPOSE);

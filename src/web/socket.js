@@ -17,6 +17,9 @@ export class Socket {
     this.base = 0;
     this.texts = [];
     this.receipts = [];
+    // See receipt.ts.
+    this.sentBefore = 0;
+    this.asked = 0;
     this.ws = undefined;
     this.id = 0;
   }
@@ -108,6 +111,7 @@ export class Socket {
   // Keeps a message before Rust decides on it, for it may be sent at once; its id follows from its place. Answers 0, or
   // Rust's number for why it was not taken.
   send(text, receipt, bytes, delivery, key, ttlMs) {
+    receipt.place(this, (this.base + this.texts.length) >>> 0);
     this.texts.push(text);
     this.receipts.push(receipt);
     const refused = key ? this.rust.say(key, undefined, SEND, bytes, delivery, ttlMs ?? NaN) : this.rust.tell(SEND, bytes, delivery, ttlMs ?? NaN);
@@ -139,10 +143,14 @@ export class Socket {
 
   settle(from, count, fate) {
     const start = (from - this.base) >>> 0;
-    for (let at = start; at < start + count; at++) {
-      this.texts[at] = undefined;
-      this.receipts[at]?.settle(fate);
+    const end = start + count;
+    this.texts.fill(undefined, start, end);
+    // Messages are sent in order: one number says it to all receipts that nobody waits for.
+    if (fate === 1) {
+      this.sentBefore = (from + count) >>> 0;
+      if (this.asked === 0) return;
     }
+    for (let at = start; at < end; at++) this.receipts[at]?.settle(fate);
   }
 
   release(before) {
