@@ -200,7 +200,7 @@ export abstract class Line extends EventTarget {
     const error =
       cause instanceof MoorlineError
         ? cause
-        : new MoorlineError("wasm.unavailable", `cannot load: ${cause}`, { cause });
+        : new MoorlineError("wasm.unavailable", `no wasm: ${cause}`, { cause });
     if (this.#options.log !== "silent") console.warn(error.message);
     this.#fail(error);
     const { target = globalThis } = this.#options;
