@@ -451,8 +451,7 @@ impl Client {
     fn lost(&mut self, now: Instant, code: CloseCode, reason: String, clean: bool, cause: Option<Cause>) {
         let had_socket = self.socket().is_some();
         let own = self.leave_socket(now, code);
-        let end = if clean { End::Theirs } else { End::Abrupt };
-        self.outbox.socket_lost(now, self.buffered, end);
+        self.outbox.socket_lost(now, self.buffered, if clean { End::Theirs } else { End::Abrupt });
         self.tell_fates();
         let disposition = match cause {
             Some(cause) => Disposition::Retry(cause),
@@ -600,11 +599,7 @@ impl Client {
                 return;
             }
         };
-        match signal {
-            Signal::Offline => self.offline = true,
-            Signal::Online => self.offline = false,
-            Signal::Visible | Signal::Restored | Signal::Resumed | Signal::PutAway => {}
-        }
+        self.offline = signal == Signal::Offline || (self.offline && signal != Signal::Online);
         match self.state {
             State::Waiting if signal != Signal::Offline => {
                 let soon = now.after(self.chance.below(HURRY_MS));

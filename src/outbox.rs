@@ -110,6 +110,8 @@ pub struct Outbox {
     /// No message expires before it.
     soonest: Option<Instant>,
     doubts: VecDeque<Doubt>,
+    /// The server has read all before this id.
+    proven: u32,
     settled: Vec<Settled>,
 }
 
@@ -127,6 +129,7 @@ impl Outbox {
             newest: Vec::new(),
             soonest: None,
             doubts: VecDeque::new(),
+            proven: 0,
             settled: Vec::new(),
         }
     }
@@ -256,10 +259,11 @@ impl Outbox {
 
     /// Settles what lies between `run` and the first entry as sent, which may turn out otherwise.
     fn believe(&mut self, now: Instant, run: u32) {
-        let count = self.base.wrapping_sub(run);
-        if count > 0 {
-            settle(&mut self.settled, run, count, Fate::Sent, false);
-            self.doubts.push_back(Doubt { from: run, count, since: now });
+        settle(&mut self.settled, run, self.base.wrapping_sub(run), Fate::Sent, false);
+        // An answer may have proven what the browser seemed to hold still.
+        let from = if is_behind(run, self.proven) { self.proven } else { run };
+        if is_behind(from, self.base) {
+            self.doubts.push_back(Doubt { from, count: self.base.wrapping_sub(from), since: now });
         }
     }
 
@@ -297,10 +301,10 @@ impl Outbox {
 
     /// The server has read all that was handed over before `id`: a socket keeps the order, and it answered what came later.
     pub fn proven_before(&mut self, id: u32) {
+        self.proven = id;
         while let Some(oldest) = self.doubts.front_mut() {
             let ahead = id.wrapping_sub(oldest.from);
-            // Half of the number space away means behind.
-            if ahead == 0 || ahead > u32::MAX / 2 {
+            if !is_behind(oldest.from, id) {
                 break;
             }
             if ahead < oldest.count {
@@ -454,6 +458,11 @@ impl Fate {
     }
 }
 
+/// Whether one id comes before another: half of the number space away means behind.
+fn is_behind(one: u32, other: u32) -> bool {
+    one != other && other.wrapping_sub(one) <= u32::MAX / 2
+}
+
 fn earlier(one: Option<Instant>, other: Instant) -> Option<Instant> {
     Some(one.map_or(other, |one| one.min(other)))
 }
@@ -546,6 +555,18 @@ mod tests {
         fates(&mut outbox);
         outbox.socket_lost(NOW, 0.0, End::Abrupt);
         assert_eq!(fates(&mut outbox), [(2, 2, Fate::Unknown)]);
+    }
+
+    #[test]
+    fn an_answer_proves_what_the_browser_seems_to_hold_still() {
+        let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
+        (0..3).for_each(|_| push(&mut outbox, 10));
+        outbox.handed_over(3);
+        outbox.drained(NOW, 30.0);
+        outbox.proven_before(2);
+        outbox.drained(NOW, 0.0);
+        outbox.socket_lost(NOW, 0.0, End::Abrupt);
+        assert_eq!(fates(&mut outbox), [(0, 3, Fate::Sent), (2, 1, Fate::Unknown)]);
     }
 
     #[test]

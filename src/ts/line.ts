@@ -201,7 +201,7 @@ export abstract class Line extends EventTarget {
       cause instanceof MoorlineError
         ? cause
         : new MoorlineError("wasm.unavailable", `no wasm: ${cause}`, { cause });
-    if (this.#options.log !== "silent") console.warn(error.message);
+    if (this.#options.log !== "silent") console.warn(error);
     this.#fail(error);
     const { target = globalThis } = this.#options;
     for (const hearer of new Set([target as EventTarget | null, this]))

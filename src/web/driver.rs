@@ -5,7 +5,7 @@ use super::events::Events;
 use super::socket::Socket;
 use super::storage::Store;
 use crate::client::Client;
-use crate::contract::{Input, Output, Status};
+use crate::contract::{Input, Output};
 use crate::error::ApiMisuse;
 use crate::wire::{CloseCode, SocketId};
 use alloc::string::String;

@@ -5,6 +5,9 @@ import { defineConfig } from "@playwright/test";
 const executablePath = process.env["MOORLINE_CHROMIUM"];
 if (!executablePath) throw new Error("MOORLINE_CHROMIUM is not set: type `cargo xtask test e2e`");
 
+// A worker that forces colours and a caller who wants none make Node warn in every process that a test starts.
+delete process.env["NO_COLOR"];
+
 export default defineConfig({
   testDir: ".",
   outputDir: "test-results",

@@ -153,7 +153,7 @@ for (const [name, fulfil] of [
     const rejected = { status: "rejected", code: "wasm.unavailable", mine: true };
     expect(fates).toEqual({ fates: [rejected, rejected], loading: "wasm.unavailable" });
     const errors = await details(page, "ws-error");
-    expect(errors).toMatchObject([{ name: "MoorlineError", code: "wasm.unavailable", retryable: true }]);
+    expect(errors).toMatchObject([{ name: "MoorlineError", code: "wasm.unavailable", retryable: false }]);
     expect(errors[0].message).toContain("moorline_bg.wasm");
     expect(errors[0].message).toContain("moorline/inline");
     expect(warned.filter((text) => text.includes(errors[0].message))).toHaveLength(1);
