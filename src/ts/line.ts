@@ -55,7 +55,7 @@ export abstract class Line extends EventTarget {
    */
   disconnect(code = 1000, reason = ""): void {
     if (code !== 1000 && !(code >= 3000 && code < 5000)) refuse("close.code", `${code} is not 1000 or 3000 to 4999`);
-    if (byteLength(reason) > 123) refuse("close.reason", "too long");
+    if (byteLength(reason) > 123) refuse("close.reason", "above 123 bytes");
     this.act((page) => page.disconnect(code, reason));
   }
 
@@ -214,7 +214,7 @@ export abstract class Line extends EventTarget {
   }
 }
 
-const full = () => new MoorlineError("send.queue-full", "the queue is full", { retryable: true });
+const full = () => new MoorlineError("send.queue-full", "queue full", { retryable: true });
 
 function stringify(frame: unknown): string {
   try {
