@@ -110,7 +110,7 @@ export interface Options {
   reconnect?: {
     /** Ceiling of the first wait in milliseconds; with full jitter the wait is half of it on average. Default 4000 (1000 in `moorline/nexus`). */
     baseDelayMs?: number;
-    /** Ceiling of every wait in milliseconds. Default 30000. */
+    /** Ceiling of every wait by backoff, in milliseconds; what the gateway asks for may be longer. Default 30000. */
     maxDelayMs?: number;
     /** Growth of the ceiling from one failure to the next. Default 2. */
     factor?: number;
