@@ -54,8 +54,8 @@ export abstract class Line extends EventTarget {
    * @param reason at most 123 bytes of UTF-8
    */
   disconnect(code = 1000, reason = ""): void {
-    if (code !== 1000 && !(code >= 3000 && code < 5000)) refuse("close.code", `${code} is not 1000 or 3000 to 4999`);
-    if (byteLength(reason) > 123) refuse("close.reason", "above 123 bytes");
+    if (code % 1 || (code !== 1000 && !(code >= 3000 && code < 5000))) refuse("close.code", `${code} is not 1000 or 3000 to 4999`);
+    if (byteLength(reason) > 123) refuse("close.reason", "too long");
     this.act((page) => page.disconnect(code, reason));
   }
 
@@ -200,7 +200,7 @@ export abstract class Line extends EventTarget {
     const error =
       cause instanceof MoorlineError
         ? cause
-        : new MoorlineError("wasm.unavailable", `no wasm: ${cause}`, { cause });
+        : new MoorlineError("wasm.unavailable", `${cause}`, { cause });
     if (this.#options.log !== "silent") console.warn(error);
     this.#fail(error);
     const { target = globalThis } = this.#options;

@@ -6,7 +6,7 @@ import { refuse } from "./error.js";
 import type { Options, Url } from "./types.js";
 
 /** The least that a number may be, the words that may stand there, what `typeof` says, or more of the same. */
-type Rule = number | string[] | "string" | "object" | { [option: string]: Rule };
+type Rule = number | unknown[] | "string" | "object" | { [option: string]: Rule };
 
 const RULES: Rule = {
   protocol: ["nexus"],
@@ -15,7 +15,7 @@ const RULES: Rule = {
   reconnect: { baseDelayMs: 1, maxDelayMs: 1, factor: 1, jitter: ["full", "none"], maxAttempts: 0, stableMs: 0 },
   connectTimeoutMs: 1,
   heartbeat: { idleMs: 1, probeTimeoutMs: 1 },
-  queue: { maxMessages: 0, maxBytes: 0, overflow: ["reject", "drop-oldest", "drop-newest"] },
+  queue: { maxMessages: 0, maxBytes: 0, overflow: ["reject", "drop-oldest", "drop-newest"], persist: [false] },
   session: { key: "string", storage: ["local", "session", "memory"], maxAgeMs: 0 },
   maxFrameBytes: 1,
   closePolicy: "object",
@@ -43,7 +43,7 @@ function walk(rule: Rule | undefined, value: unknown, path: string): unknown {
     if (!(typeof value === "number" && value >= rule)) wrong(path, `a number from ${rule}`);
   } else if (Array.isArray(rule)) {
     const own = path === "options.session.storage" && (value as Storage | null)?.getItem;
-    if (!own && !rule.includes(value as string)) wrong(path, `one of ${rule}`);
+    if (!own && !rule.includes(value)) wrong(path, `one of ${rule}`);
   } else {
     const type = typeof rule === "string" ? rule : "object";
     if (typeof value !== type || (value === null && path !== "options.target")) wrong(path, `of type ${type}`);

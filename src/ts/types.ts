@@ -136,6 +136,8 @@ export interface Options {
     maxBytes?: number;
     /** What a full queue does: `"reject"` (default) throws at the caller. */
     overflow?: "reject" | "drop-oldest" | "drop-newest";
+    /** Whether what waits survives a reload. It cannot yet: only `false`, the default, is accepted. */
+    persist?: false;
   };
   session?: {
     /** Under which key it is stored. Default `"hermes-session"`. */
