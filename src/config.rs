@@ -90,10 +90,11 @@ impl Config {
         let mut numbers = NUMBERS.map(|row| row.default);
         for (number, row) in numbers.iter_mut().zip(&NUMBERS) {
             if let Some(given) = values.number(row.option) {
-                if !(given >= row.least && given <= row.most) {
+                // NaN is below everything.
+                if !(given >= row.least) {
                     return Err(misuse(row.option, "is out of range"));
                 }
-                *number = given;
+                *number = given.min(row.most);
             }
         }
         let [base_ms, max_ms, factor, max_attempts, stable_ms, connect_timeout_ms, idle_ms, rest @ ..] = numbers;

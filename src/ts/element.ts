@@ -6,7 +6,8 @@ import { Moorline } from "./inline.js";
 import type { Options } from "./types.js";
 
 const GROUPS = ["reconnect", "heartbeat", "queue", "session", "nexus"];
-const OWN = ["url", "target", "state", "id", "class", "style", "slot", "hidden", "title"];
+/** Attributes that any element may have. */
+const OWN = "url target state id class style slot hidden title lang dir role part tabindex nonce translate".split(" ");
 
 // On a server there are no elements, and importing this must do no harm.
 const Base = globalThis.HTMLElement ?? class {};
@@ -47,7 +48,8 @@ export class MoorLineElement extends Base {
 function put(options: Record<string, unknown>, name: string, text: string): void {
   const group = GROUPS.find((known) => name.startsWith(`${known}-`));
   const key = (group ? name.slice(group.length + 1) : name).replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
-  const value = text.trim() !== "" && !Number.isNaN(+text) ? +text : text;
+  // A session's key may look like a number.
+  const value = name !== "session-key" && text.trim() !== "" && !Number.isNaN(+text) ? +text : text;
   if (group) options[group] = { ...(options[group] as object), [key]: value };
   else options[key] = value;
 }

@@ -6,7 +6,13 @@ let loading: Promise<Abi> | undefined;
 export class Moorline extends Line {
   /** @internal */
   protected override load() {
-    return (loading ??= import("./bytes.js").then(({ instantiate }) => instantiate()));
+    return (loading ??= import("./bytes.js")
+      .then(({ instantiate }) => instantiate())
+      .catch((error) => {
+        // The next line may have better luck.
+        loading = undefined;
+        throw error;
+      }));
   }
 }
 export { MoorlineError } from "./error.js";

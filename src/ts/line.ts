@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** The public class without its loader: what a page calls, handed on to Rust in the order in which it was called. */
 import type { Given, Page } from "../web/page.js";
 import { MoorlineError, refuse } from "./error.js";
@@ -22,6 +23,7 @@ export abstract class Line extends EventTarget {
   #page: Page | undefined;
   #early: { act: (page: Page) => unknown; refused?: ((error: MoorlineError) => void) | undefined }[] = [];
   #queued = 0;
+  #bytes = 0;
   #failure: MoorlineError | undefined;
   #loading = false;
   readonly #heard = new Set<string>();
@@ -69,11 +71,11 @@ export abstract class Line extends EventTarget {
     const { ttlMs, key } = options;
     if (delivery < 0 || !((ttlMs ?? 0) >= 0)) refuse("config.invalid", "delivery or ttlMs");
     // Rust counts what waits; what can never wait is refused here, before wasm has come and after.
-    const { maxMessages = 1000, maxBytes = 1_048_576 } = this.#options.queue ?? {};
+    const { maxMessages = 1000, maxBytes = 1_048_576, overflow = "" } = this.#options.queue ?? {};
     const bytes = byteLength(text);
     if (bytes > maxBytes) refuse("send.too-large", `${bytes} bytes`);
     // Until wasm is there, this is the queue, and bounded like it.
-    if (!this.#page && this.#queued++ >= maxMessages) throw full();
+    if (!this.#page && overflow[0] !== "d" && (++this.#queued > maxMessages || (this.#bytes += bytes) > maxBytes)) throw full();
     const receipt = new Receipt();
     let refused: MoorlineError | undefined;
     const settle = (error: MoorlineError) => receipt.settle(REJECTED, (refused = error));
@@ -172,7 +174,8 @@ export abstract class Line extends EventTarget {
    */
   protected act(act: (page: Page) => unknown, refused?: (error: MoorlineError) => void): void {
     if (this.#down) throw this.#down;
-    if (this.#page) {
+    // What is called while the early calls are made up for stands behind them.
+    if (this.#page && !this.#early.length) {
       act(this.#page);
       return;
     }
@@ -191,7 +194,8 @@ export abstract class Line extends EventTarget {
   #arrive({ open }: Abi): void {
     if (this.#failure) return;
     this.#page = open({ line: this, url: this.#url, options: this.#options, heard: this.#heard, ErrorType: MoorlineError });
-    for (const { act } of this.#early.splice(0)) act(this.#page);
+    // One of them may dispose of the line, which takes the rest away.
+    for (; this.#early.length; this.#early.shift()) this.#early[0]!.act(this.#page);
   }
 
   /** Wasm cannot be had: said once, and to everybody who asks. */
@@ -230,7 +234,8 @@ function stringify(frame: unknown): string {
 function carriable(value: unknown): void {
   const type = typeof value;
   if (type === "function" || type === "symbol") throw new TypeError(`a ${type}`);
-  if (type === "object") for (const key in value as object) carriable((value as Record<string, unknown>)[key]);
+  // What says by itself how it is written (a Date, a URL, a DOMRect) was asked by stringify.
+  if (type === "object" && !(value as { toJSON?: unknown } | null)?.toJSON) for (const key in value as object) carriable((value as Record<string, unknown>)[key]);
 }
 
 /** Length in UTF-8 bytes; most texts are ASCII, and a regular expression sees that fastest. */

@@ -25,7 +25,7 @@ const RULES: Rule = {
 
 /** Throws `config.invalid` or `config.url` for what cannot be meant. */
 export function check(url: Url, options: Options): void {
-  if (typeof url !== "function") checkUrl(`${url}`);
+  if (typeof url !== "function") checkUrl(url instanceof URL ? url.href : url);
   walk(RULES, options, "options");
   const { target, routes = {}, closePolicy = {} } = options;
   if (target && !target.dispatchEvent) wrong("options.target", "an EventTarget");
@@ -61,8 +61,7 @@ function wrong(path: string, what: string): never {
 function checkUrl(url: string): void {
   // On a server there is no page to which a relative URL could refer; it is looked at again before each attempt.
   const base = globalThis.location?.href ?? "ws://page.invalid";
-  // A scheme that is not a WebSocket's, a fragment, or nothing at all.
-  if (/^\s*(?!wss?:)[a-z][a-z0-9+.-]*:|#|^$/i.test(url) || !URL.canParse(url, base))
-    // What stands behind a question mark may be secret.
-    refuse("config.url", `"${url.replace(/\?.*/s, "?…")}" is no ws: or wss: URL without fragment`);
+  // A scheme that is not a WebSocket's, a fragment, or nothing at all. The value stays unsaid: it may hold a secret.
+  if (typeof url !== "string" || /^\s*(?!wss?:)[a-z][a-z0-9+.-]*:|#|^$/i.test(url) || !URL.canParse(url, base))
+    refuse("config.url", "no ws: or wss: URL");
 }

@@ -53,7 +53,9 @@ export class Page {
 
   retry(baseMs, maxMs, maxAttempts) {
     this.events.maxAttempts = maxAttempts;
-    this.rust.tell(RETRY, baseMs, maxMs, maxAttempts);
+    // These cross as whole numbers; what is none would be no wait at all.
+    const wait = (ms) => Math.min(Math.max(1, ms) || 1, 864e5);
+    this.rust.tell(RETRY, wait(baseMs), wait(maxMs), maxAttempts);
   }
 
   stats() {

@@ -30,7 +30,9 @@ pub fn demo(project: &Project, port: u16, more: &[OsString]) -> Result<(), Stop>
     announce(&mut child)?;
     let status = child.wait()?;
     if status.success() {
-        say("The gateway is closed. Sessions are kept: type `cargo xtask demo` and open pages resume.");
+        say(format_args!(
+            "The gateway is closed. Sessions are kept: type `cargo xtask demo --port {port}` and open pages resume."
+        ));
         return Ok(());
     }
     Err(Stop(format!(

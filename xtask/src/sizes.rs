@@ -18,7 +18,8 @@ const FIGURES: [(&str, &str); 5] = [
     ("element", "all that moorline/element loads"),
 ];
 /// The most that a figure may ever be, whatever the golden file says.
-const BUDGETS: [(&str, u64); 1] = [("eager", 2_400)];
+/// The eager one is partysocket's whole weight: 2.4 kB.
+const BUDGETS: [(&str, u64); 1] = [("eager", 2_444)];
 /// What a figure is meant to be and is not yet: said each time, and held back by the golden file alone.
 const AIMS: [(&str, u64); 1] = [("default", 20_400)];
 
