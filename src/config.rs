@@ -90,8 +90,7 @@ impl Config {
         let mut numbers = NUMBERS.map(|row| row.default);
         for (number, row) in numbers.iter_mut().zip(&NUMBERS) {
             if let Some(given) = values.number(row.option) {
-                // NaN is below everything.
-                if !(given >= row.least) {
+                if given.is_nan() || given < row.least {
                     return Err(misuse(row.option, "is out of range"));
                 }
                 *number = given.min(row.most);

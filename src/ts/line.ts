@@ -23,7 +23,6 @@ export abstract class Line extends EventTarget {
   #page: Page | undefined;
   #early: { act: (page: Page) => unknown; refused?: ((error: MoorlineError) => void) | undefined }[] = [];
   #queued = 0;
-  #bytes = 0;
   #failure: MoorlineError | undefined;
   #loading = false;
   readonly #heard = new Set<string>();
@@ -75,7 +74,7 @@ export abstract class Line extends EventTarget {
     const bytes = byteLength(text);
     if (bytes > maxBytes) refuse("send.too-large", `${bytes} bytes`);
     // Until wasm is there, this is the queue, and bounded like it.
-    if (!this.#page && overflow[0] !== "d" && (++this.#queued > maxMessages || (this.#bytes += bytes) > maxBytes)) throw full();
+    if (!this.#page && overflow[0] !== "d" && ++this.#queued > maxMessages) throw full();
     const receipt = new Receipt();
     let refused: MoorlineError | undefined;
     const settle = (error: MoorlineError) => receipt.settle(REJECTED, (refused = error));

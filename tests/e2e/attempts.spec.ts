@@ -54,7 +54,7 @@ test("a url function that never answers is given up at the deadline, and its lat
   await page.evaluate((ws) => {
     let calls = 0;
     const never = new Promise<string>((answer) => Object.assign(globalThis, { answer }));
-    rig.line({ connectTimeoutMs: 150 }, () => (++calls === 1 ? never : ws));
+    rig.line({ connectTimeoutMs: 800 }, () => (++calls === 1 ? never : ws));
   }, gateway.ws);
   expect(await next(page, "ws-reconnecting")).toMatchObject({ cause: "handshake-timeout" });
   await next(page, "ws-connected");

@@ -117,7 +117,7 @@ test("two people meet, talk, lose the gateway, keep what they type, and find eac
 });
 
 test("somebody who leaves is gone after the grace period, and a short absence does not flap", async ({ launch, context, mishaps }) => {
-  const gateway = await launch(...FLAGS(), "--grace-ms", "600");
+  const gateway = await launch(...FLAGS(), "--grace-ms", "3000");
   const [ann, ben] = [await context.newPage(), await context.newPage()];
   await visit(ann, gateway, mishaps);
   await visit(ben, gateway, mishaps);
