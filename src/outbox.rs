@@ -374,11 +374,6 @@ impl Outbox {
         self.waiting_bytes
     }
 
-    /// Whether a socket has accepted messages that the browser may still hold.
-    pub const fn has_taken(&self) -> bool {
-        self.taken > 0
-    }
-
     fn id_at(&self, index: usize) -> u32 {
         self.base.wrapping_add(index as u32)
     }
