@@ -12,6 +12,7 @@ mod frames;
 mod hub;
 mod journal;
 mod listener;
+mod model;
 mod options;
 mod outlet;
 mod sessions;
