@@ -1,5 +1,6 @@
 //! The control endpoint: HTTP and JSON through which tests and the curious drive the gateway and its faults.
-//! What a request does is world.rs and faults.rs; here it is only let in, read and answered.
+//! What a request does is world.rs and faults.rs; here it is only let in, read and answered. The controls of the other
+//! protocols are beside them, behind the same guard.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ struct Controls {
 }
 
 pub fn router(hub: Arc<Hub>, faults: Arc<Faults>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/state", get(state))
         .route("/received", get(received))
         .route("/config", post(config))
@@ -51,9 +52,13 @@ pub fn router(hub: Arc<Hub>, faults: Arc<Faults>) -> Router {
         .route("/expire", post(expire))
         .route("/reset", post(reset))
         .route("/faults", get(show_faults).post(set_faults))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn(guard))
-        .with_state(Controls { hub, faults })
+        .with_state(Controls { hub, faults });
+    guarded(routes)
+}
+
+/// The same routes, for those whom the controls obey.
+pub fn guarded(routes: Router) -> Router {
+    routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(guard))
 }
 
 /// Lets in who sits at this machine, says the header, and is not a page of elsewhere.
@@ -87,19 +92,19 @@ pub fn may_join(headers: &HeaderMap) -> bool {
     is_loopback(from) || own == Some(from)
 }
 
-fn host_of(origin: &str) -> Option<&str> {
+pub fn host_of(origin: &str) -> Option<&str> {
     origin.split_once("://").map(|(_, host)| host)
 }
 
 /// Whether a host, with or without a port, is this machine by name or number.
-fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let name = without_port(host);
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether a host can only have been typed as a number, or is localhost: no foreign name that was
 /// made to point here.
-fn is_address(host: &str) -> bool {
+pub fn is_address(host: &str) -> bool {
     is_loopback(host) || without_port(host).parse::<IpAddr>().is_ok()
 }
 
@@ -311,7 +316,7 @@ fn target(to: Option<&str>) -> Target {
 }
 
 /// Reads the body, an empty one as `{}`, and answers 400 to what cannot be understood.
-fn with<'a, T: Deserialize<'a>>(body: &'a [u8], act: impl FnOnce(T) -> Result<Response, String>) -> Response {
+pub fn with<'a, T: Deserialize<'a>>(body: &'a [u8], act: impl FnOnce(T) -> Result<Response, String>) -> Response {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let request = serde_json::from_slice(body).map_err(|error| error.to_string());
     request.and_then(act).unwrap_or_else(|error| refusal(StatusCode::BAD_REQUEST, &error))
@@ -332,20 +337,20 @@ struct Refused<'a> {
     error: &'a str,
 }
 
-fn done() -> Response {
+pub fn done() -> Response {
     answer(&Done { ok: true })
 }
 
 /// To how many connections, or clients, it was done.
-fn counted(count: usize) -> Response {
+pub fn counted(count: usize) -> Response {
     answer(&Counted { count })
 }
 
-fn refusal(status: StatusCode, error: &str) -> Response {
+pub fn refusal(status: StatusCode, error: &str) -> Response {
     (status, answer(&Refused { error })).into_response()
 }
 
-fn answer(value: &impl Serialize) -> Response {
+pub fn answer(value: &impl Serialize) -> Response {
     let text = serde_json::to_string(value).expect("strings, numbers and raw JSON can be written");
     ([(CONTENT_TYPE, "application/json")], text).into_response()
 }
