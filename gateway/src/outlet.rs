@@ -1,4 +1,5 @@
-//! What waits to be written to one client, bounded. Who fills it is hub.rs, who empties it is socket.rs.
+//! What waits to be written to one client, bounded. Who fills it is hub.rs, or another protocol's module; who empties it
+//! is socket.rs.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,8 @@ pub enum End {
     Close(CloseFrame),
     /// What waits is dropped; the close frame is tried for a moment, behind whatever blocks.
     Overrun(CloseFrame),
+    /// What waits is written, then the TCP connection goes without a close frame.
+    HangUp,
     /// The TCP connection goes, and nothing is said.
     Abort,
 }
@@ -71,7 +74,7 @@ impl Outlet {
         if state.end.is_some() && !matches!(end, End::Abort) {
             return;
         }
-        if !matches!(end, End::Close(_)) {
+        if matches!(end, End::Overrun(_) | End::Abort) {
             state.waiting.clear();
             state.bytes = 0;
         }
