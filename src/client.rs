@@ -3,20 +3,22 @@
 //! It performs nothing. Inputs go in with the time; outputs are polled until `Output::Timeout`. It names no concrete
 //! protocol and knows no browser.
 
+mod questions;
+
 use crate::backoff::Chance;
 use crate::config::{
     ADVICE_MOST_MS, Config, DRAIN_MS, HELD_FRAMES, HIGH_WATER, HOLD_MS, HURRY_MS, LATER_LEAST_MS, LATER_SPREAD_MS,
     LEAVE_MS, STALL_MS,
 };
-use crate::contract::{Counters, Input, Output, Signal, Status};
+use crate::contract::{Counters, Input, Output, Signal};
 use crate::error::{ApiMisuse, Cause, Fault};
 use crate::heartbeat::{Heartbeat, Verdict};
 use crate::journal::{Fact, Journal};
 use crate::outbox::{End, Outbox};
-use crate::protocol::{Context, Effect, Event, Inbound, Protocol, RouteRow};
-use crate::session::{Restored, Snapshot, Stored};
+use crate::protocol::{Context, Effect, Event, Inbound, Protocol};
+use crate::session::{Restored, Stored};
 use crate::time::{Instant, Timer, TimerTable};
-use crate::wire::{CloseCode, Disposition, Route, SocketId};
+use crate::wire::{CloseCode, Disposition, FrameId, Route, SocketId};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -58,6 +60,8 @@ pub struct Client {
     tickets: u32,
     restored: bool,
     advice: Option<(f64, f64)>,
+    /// The frame in which the server said that it will not.
+    verdict: FrameId,
     probing: Option<Probing>,
     /// A socket that was told to close, while the fate of what it took is open.
     leaving: Option<SocketId>,
@@ -90,6 +94,7 @@ impl Client {
             tickets: 0,
             restored: false,
             advice: None,
+            verdict: FrameId::NONE,
             probing: None,
             leaving: None,
             buffered: 0.0,
@@ -112,11 +117,13 @@ impl Client {
                 self.waiting_since = self.waiting_since.or(Some(now));
                 self.flush();
             }
+            Input::Command(command) => self.ask(now, |protocol, cx| protocol.command(cx, command)),
+            Input::Answered { ticket, texts } => self.ask(now, |protocol, cx| protocol.answered(cx, ticket, texts)),
             Input::Session(snapshot) => self.protocol.restore(snapshot),
             Input::Dispose => self.dispose(now),
             Input::Restored(found) => self.restored(now, found),
             Input::Resolved { ticket, answer } => self.resolved(now, ticket, answer),
-            Input::Opened { socket } => self.opened(now, socket),
+            Input::Opened { socket, subprotocol } => self.opened(now, socket, &subprotocol),
             Input::Received { socket, route, frame, view } => {
                 if self.is_open(socket) {
                     self.heard();
@@ -189,82 +196,15 @@ impl Client {
 
     /// The hot path: whether a frame may go to the page at once, because no part of the core wants to see it. Counts it
     /// as a sign of life. `false` says nothing but "ask `handle`".
-    pub fn admit(&mut self, socket: SocketId, route: Route) -> bool {
+    pub fn admit(&mut self, socket: SocketId, route: Route, order: f64) -> bool {
         let plain = route.0 > self.control_routes
             && self.outputs.is_empty()
-            && matches!(self.state, State::Ready { socket: current } if current == socket);
+            && matches!(self.state, State::Ready { socket: current } if current == socket)
+            && self.protocol.admits(route, order);
         if plain {
             self.heard();
         }
         plain
-    }
-
-    pub fn routes(&self) -> Vec<RouteRow> {
-        self.protocol.routes()
-    }
-
-    pub fn subprotocols(&self) -> &'static [&'static str] {
-        self.protocol.subprotocols()
-    }
-
-    pub fn status(&self) -> Status {
-        match self.state {
-            State::Idle => Status::Idle,
-            State::Closed => Status::Closed,
-            State::Ready { .. } => Status::Connected,
-            State::Waiting => Status::Reconnecting,
-            State::Restoring | State::Resolving { .. } | State::Opening { .. } | State::Handshaking { .. } => {
-                if self.failures == 0 && self.counters.connections == 0 {
-                    Status::Connecting
-                } else {
-                    Status::Reconnecting
-                }
-            }
-        }
-    }
-
-    pub const fn counters(&self) -> Counters {
-        self.counters
-    }
-
-    /// Messages that wait, and their bytes.
-    pub const fn queue(&self) -> (u32, f64) {
-        (self.outbox.waiting(), self.outbox.waiting_bytes())
-    }
-
-    /// Since when something has been waiting: the oldest message has waited no longer.
-    pub const fn waiting_since(&self) -> Option<Instant> {
-        self.waiting_since
-    }
-
-    /// Failures in a row.
-    pub const fn attempts(&self) -> u32 {
-        self.failures
-    }
-
-    /// When the next attempt starts, while waiting for it.
-    pub fn next_attempt(&self) -> Option<Instant> {
-        self.timers.get(Timer::Retry)
-    }
-
-    /// Whether a frame that was handed in has not come out again.
-    pub fn holds_frames(&self) -> bool {
-        !self.held.is_empty() || !self.outputs.is_empty()
-    }
-
-    /// Whether a message without a time to live can be taken in at any time.
-    pub fn needs_no_clock(&self) -> bool {
-        matches!(self.state, State::Ready { .. }) || self.waiting_since.is_some()
-    }
-
-    /// Whether the browser held something when it was last asked: it is asked again soon.
-    pub fn is_draining(&self) -> bool {
-        self.buffered > 0.0
-    }
-
-    /// The causal log, a line for each fact, oldest first.
-    pub fn explain(&self) -> String {
-        self.journal.text()
     }
 
     /// Overrules the close code table for one code.
@@ -330,6 +270,7 @@ impl Client {
         }
         self.journal.note(now, Fact::Ended { code: code.0, cause: Cause::Closed });
         self.tell(Event::Disconnected { code, reason, clean: true, will_reconnect: false, cause: Cause::Closed });
+        self.ask(now, |protocol, cx| protocol.ended(cx));
         Ok(())
     }
 
@@ -338,6 +279,7 @@ impl Client {
         let _ = self.disconnect(now, CloseCode::NORMAL, String::new());
         self.settle_leaving(now, self.buffered, false);
         self.outbox.clear();
+        self.ask(now, |protocol, cx| protocol.ended(cx));
         self.timers = TimerTable::default();
         self.state = State::Closed;
     }
@@ -383,15 +325,14 @@ impl Client {
         match answer {
             Ok(token) => {
                 if let Some(token) = token {
-                    let client_id = self.protocol.save().and_then(|session| session.client_id);
-                    self.protocol.restore(Some(Snapshot { token, client_id }));
+                    self.protocol.credential(token);
                 }
                 self.counters.sockets = self.counters.sockets.wrapping_add(1);
                 let socket = SocketId(self.counters.sockets);
                 self.state = State::Opening { socket };
                 self.heartbeat.restart();
                 self.buffered = 0.0;
-                self.outputs.push_back(Output::Open { socket });
+                self.outputs.push_back(Output::Open { socket, address: self.protocol.address() });
             }
             Err(()) => {
                 self.journal.note(now, Fact::UrlProviderFailed);
@@ -401,13 +342,13 @@ impl Client {
         }
     }
 
-    fn opened(&mut self, now: Instant, socket: SocketId) {
+    fn opened(&mut self, now: Instant, socket: SocketId, subprotocol: &str) {
         if !matches!(self.state, State::Opening { socket: current } if current == socket) {
             return;
         }
         self.state = State::Handshaking { socket };
         self.journal.note(now, Fact::Opened);
-        self.ask(now, |protocol, cx| protocol.opened(cx));
+        self.ask(now, |protocol, cx| protocol.opened(cx, subprotocol));
     }
 
     fn ready(&mut self, now: Instant, recovered: bool) {
@@ -440,23 +381,24 @@ impl Client {
 
     /// The current socket is of no use any more, whatever the browser thinks of it.
     fn abandon(&mut self, now: Instant, cause: Cause) {
+        self.give_up(now, Disposition::Retry(cause));
+    }
+
+    fn give_up(&mut self, now: Instant, disposition: Disposition) {
         if let Some(socket) = self.socket() {
-            let (code, reason) = (CloseCode::GIVEN_UP, cause.name().into());
+            let (code, reason) = (CloseCode::GIVEN_UP, disposition.cause().name().into());
             self.outputs.push_back(Output::Close { socket, code, reason, awaited: false });
+            self.lost(now, CloseCode::ABNORMAL, String::new(), false, Some(disposition));
         }
-        self.lost(now, CloseCode::ABNORMAL, String::new(), false, Some(cause));
     }
 
     /// A socket, or an attempt without one, has ended.
-    fn lost(&mut self, now: Instant, code: CloseCode, reason: String, clean: bool, cause: Option<Cause>) {
+    fn lost(&mut self, now: Instant, code: CloseCode, reason: String, clean: bool, own: Option<Disposition>) {
         let had_socket = self.socket().is_some();
-        let own = self.leave_socket(now, code);
+        let of_protocol = self.leave_socket(now, code);
         self.outbox.socket_lost(now, self.buffered, if clean { End::Theirs } else { End::Abrupt });
         self.tell_fates();
-        let disposition = match cause {
-            Some(cause) => Disposition::Retry(cause),
-            None => self.disposition(code, own),
-        };
+        let disposition = own.unwrap_or_else(|| self.disposition(code, of_protocol));
         let told = had_socket.then_some((reason, clean));
         self.decide(now, code, disposition, told);
     }
@@ -477,11 +419,10 @@ impl Client {
         if fatal || exhausted {
             self.state = State::Closed;
             self.journal.note(now, Fact::GaveUp { attempts: self.failures });
-            self.tell(Event::Failed {
-                cause: if fatal { cause } else { Cause::AttemptsExhausted },
-                code,
-                attempts: self.failures,
-            });
+            self.ask(now, |protocol, cx| protocol.ended(cx));
+            let frame = core::mem::replace(&mut self.verdict, FrameId::NONE);
+            let cause = if fatal { cause } else { Cause::AttemptsExhausted };
+            self.tell(Event::Failed { cause, code, attempts: self.failures, frame });
             return;
         }
         self.failures = self.failures.saturating_add(1);
@@ -725,7 +666,23 @@ impl Client {
             }
             Effect::Emit(event) => self.tell_frame(event),
             Effect::SetTimer(millis) => self.timers.set(Timer::Protocol, now.after(millis)),
-            Effect::StopTimer => self.timers.stop(Timer::Protocol),
+            Effect::StopTimer | Effect::WakeAt(None) => self.timers.stop(Timer::Protocol),
+            Effect::WakeAt(Some(at)) => self.timers.set(Timer::Protocol, at),
+            Effect::Bind(topic, handle) => self.outputs.push_back(Output::Bind { topic, handle }),
+            Effect::Ask(ticket, what, text) => self.outputs.push_back(Output::Ask { ticket, what, text }),
+            Effect::Expect(within_ms) => {
+                self.heartbeat.expect(within_ms);
+                if matches!(self.state, State::Ready { .. }) {
+                    self.arm_beat(now);
+                }
+            }
+            Effect::Drop(cause) => self.give_up(now, Disposition::Retry(cause)),
+            Effect::Fail(cause, frame) => {
+                if self.socket().is_some() {
+                    self.verdict = frame;
+                    self.give_up(now, Disposition::Fatal(cause));
+                }
+            }
             Effect::Persist => {
                 let snapshot = self.protocol.save();
                 self.outputs.push_back(Output::Persist(snapshot));
@@ -766,7 +723,8 @@ impl Client {
 
     /// A frame that comes before the handshake has ended waits for `ws-connected`, which comes first.
     fn tell_frame(&mut self, event: Event) {
-        if !matches!(self.state, State::Handshaking { .. }) || matches!(event, Event::Fault { .. }) {
+        let is_frame = matches!(event, Event::Frame { .. } | Event::Unhandled { .. });
+        if !is_frame || !matches!(self.state, State::Handshaking { .. }) {
             self.tell(event);
             return;
         }

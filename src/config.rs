@@ -160,6 +160,8 @@ pub const LATER_LEAST_MS: u64 = 5000;
 pub const LATER_SPREAD_MS: f64 = 25_000.0;
 /// Frames held back until the handshake ends; one more, and they are delivered at once.
 pub const HELD_FRAMES: usize = 256;
+/// How long an answer to a call may take, where the page does not say.
+pub const CALL_TIMEOUT_MS: f64 = 30_000.0;
 /// The longest advice that is obeyed.
 pub const ADVICE_MOST_MS: f64 = 86_400_000.0;
 

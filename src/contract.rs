@@ -2,10 +2,10 @@
 
 use crate::error::Fault;
 use crate::outbox::{Delivery, Settled};
-use crate::protocol::Event;
+use crate::protocol::{Command, Event};
 use crate::session::{Snapshot, Stored};
 use crate::time::Instant;
-use crate::wire::{CloseCode, FrameId, Route, SocketId, View};
+use crate::wire::{CloseCode, FrameId, Handle, Route, SocketId, View};
 use alloc::string::String;
 
 /// Everything that can happen. Any input is legal at any time.
@@ -20,6 +20,13 @@ pub enum Input<'a> {
         delivery: Delivery,
         ttl_ms: Option<f64>,
     },
+    /// What only the protocol understands.
+    Command(Command),
+    /// The page has done what `Output::Ask` asked; no text where it could not.
+    Answered {
+        ticket: u32,
+        texts: [Option<String>; 3],
+    },
     /// The page's own word on the session; `None` forgets it.
     Session(Option<Snapshot>),
     /// The line is to end for good: what waits is rejected.
@@ -31,8 +38,10 @@ pub enum Input<'a> {
         ticket: u32,
         answer: Result<Option<String>, ()>,
     },
+    /// `subprotocol` is the one that the server chose; empty where it chose none.
     Opened {
         socket: SocketId,
+        subprotocol: String,
     },
     Received {
         socket: SocketId,
@@ -91,9 +100,10 @@ pub enum Output {
     Resolve {
         ticket: u32,
     },
-    /// Dial the URL that was resolved.
+    /// Dial the URL that was resolved; `address` is a path, a query or both, to be put into it.
     Open {
         socket: SocketId,
+        address: String,
     },
     /// A control frame.
     Transmit {
@@ -122,6 +132,17 @@ pub enum Output {
         before: u32,
     },
     Event(Event),
+    /// Frames with this topic belong to that handle, or to none any more.
+    Bind {
+        topic: String,
+        handle: Option<Handle>,
+    },
+    /// Something that only the page can do (sign, fetch, remember) and answers with `Input::Answered`.
+    Ask {
+        ticket: u32,
+        what: &'static str,
+        text: String,
+    },
     /// Nothing more to do until then.
     Timeout(Option<Instant>),
 }

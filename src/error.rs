@@ -19,6 +19,12 @@ pub enum Cause {
     Lifecycle,
     /// The browser says that there is no network.
     Offline,
+    /// The server has to be told first that this device may come in.
+    PairingRequired,
+    /// The server and we have no version of the protocol in common.
+    ProtocolUnsupported,
+    /// The server has said why not, and that it would say so again.
+    Refused,
     /// The server has no room for us now (1013, 4408, 4429).
     Overloaded,
     /// The server said that it restarts (1012) or goes away (1001).
@@ -41,6 +47,9 @@ impl Cause {
             Self::Heartbeat => "heartbeat",
             Self::Lifecycle => "lifecycle",
             Self::Offline => "offline",
+            Self::PairingRequired => "pairing-required",
+            Self::ProtocolUnsupported => "protocol-unsupported",
+            Self::Refused => "refused",
             Self::Overloaded => "overloaded",
             Self::ServerRestart => "server-restart",
             Self::Transport => "transport",
@@ -74,6 +83,37 @@ impl ApiMisuse {
             Self::CloseReason => "close.reason",
             Self::TooLarge => "send.too-large",
             Self::QueueFull => "send.queue-full",
+        }
+    }
+}
+
+/// Why a call, a run, a subscription or an observation ends before it has begun. Told to its handle alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The protocol has no such thing.
+    Unsupported,
+    /// As many as may wait do.
+    QueueFull,
+    /// Longer than the server takes.
+    TooLarge,
+    /// The subscription that it was for has ended.
+    SubscriptionEnded,
+    /// The line observes something else.
+    Busy,
+}
+
+impl Rejection {
+    pub const ALL: [Self; 5] =
+        [Self::Unsupported, Self::QueueFull, Self::TooLarge, Self::SubscriptionEnded, Self::Busy];
+
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unsupported => "call.unsupported",
+            Self::QueueFull => "call.queue-full",
+            Self::TooLarge => "call.too-large",
+            Self::SubscriptionEnded => "subscription.ended",
+            Self::Busy => "observe.busy",
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Policy {
 }
 
 const DEFAULT_IDLE_MS: u64 = 15_000;
+/// Silence that the protocol does not expect is looked for so many times as often as it takes.
+const ROUNDS: u64 = 3;
 /// A timer that is later than this was kept waiting, and so may frames have been.
 const LATE_MS: u64 = 250;
 
@@ -33,6 +35,9 @@ const LATE_MS: u64 = 250;
 pub struct Heartbeat {
     policy: Policy,
     can_probe: bool,
+    /// Within so many milliseconds the server speaks of itself, by its protocol.
+    expected_ms: Option<u64>,
+    quiet_rounds: u64,
     heard: u32,
     heard_before: u32,
     /// A late timer was forgiven once; a second one in a row is not.
@@ -41,12 +46,22 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     pub const fn new(policy: Policy) -> Self {
-        Self { policy, can_probe: false, heard: 0, heard_before: 0, forgiven: false }
+        Self {
+            policy,
+            can_probe: false,
+            expected_ms: None,
+            quiet_rounds: 0,
+            heard: 0,
+            heard_before: 0,
+            forgiven: false,
+        }
     }
 
     /// A new socket: what the last server offered is forgotten.
     pub fn restart(&mut self) {
         self.can_probe = false;
+        self.expected_ms = None;
+        self.quiet_rounds = 0;
         self.forgiven = false;
         self.heard_before = self.heard;
     }
@@ -60,6 +75,11 @@ impl Heartbeat {
         self.can_probe = true;
     }
 
+    /// The server speaks at least so often.
+    pub fn expect(&mut self, within_ms: u64) {
+        self.expected_ms = Some(within_ms);
+    }
+
     pub const fn can_probe(&self) -> bool {
         self.can_probe
     }
@@ -68,8 +88,8 @@ impl Heartbeat {
     pub fn next_beat(&self, now: Instant) -> Option<Instant> {
         match self.policy.idle_ms {
             Some(idle) => Some(now.after(idle)),
-            None if self.can_probe => Some(now.after(DEFAULT_IDLE_MS)),
-            None => None,
+            None if self.can_probe => Some(now.after(self.expected_ms.unwrap_or(DEFAULT_IDLE_MS))),
+            None => self.expected_ms.map(|within| now.after(within / ROUNDS)),
         }
     }
 
@@ -95,7 +115,9 @@ impl Heartbeat {
     fn judge(&mut self, now: Instant, due: Instant, if_late: Verdict) -> Verdict {
         let quiet = self.heard == self.heard_before;
         self.heard_before = self.heard;
-        if !quiet {
+        self.quiet_rounds = if quiet { self.quiet_rounds + 1 } else { 0 };
+        let of_protocol = self.policy.idle_ms.is_none() && !self.can_probe;
+        if !quiet || (of_protocol && self.quiet_rounds < ROUNDS) {
             self.forgiven = false;
             return Verdict::Alive;
         }
@@ -131,6 +153,20 @@ mod tests {
         assert_eq!(beat.answer_due(due, due), Verdict::Alive);
         let due = beat.probing(at(30_000));
         assert_eq!(beat.answer_due(due, due), Verdict::Dead);
+    }
+
+    #[test]
+    fn silence_that_the_protocol_does_not_expect_is_noticed_soon() {
+        let mut beat = heartbeat(None);
+        beat.expect(6000);
+        assert_eq!(beat.next_beat(at(0)), Some(at(2000)));
+        beat.heard();
+        for quiet_until in [2000, 4000, 6000] {
+            assert_eq!(beat.beat(at(quiet_until), at(quiet_until)), Verdict::Alive);
+        }
+        assert_eq!(beat.beat(at(8000), at(8000)), Verdict::Dead);
+        beat.restart();
+        assert_eq!(beat.next_beat(at(8000)), None);
     }
 
     #[test]

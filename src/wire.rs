@@ -13,6 +13,11 @@ pub struct SocketId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameId(pub u32);
 
+impl FrameId {
+    /// No frame.
+    pub const NONE: Self = Self(0);
+}
+
 /// Index of a frame type in the protocol's route table; `Route::NONE` where the table has no row for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route(pub u32);
@@ -21,25 +26,52 @@ impl Route {
     pub const NONE: Self = Self(0);
 }
 
-/// What a protocol may ask of a frame. Absent, and of another type than asked, are the same answer.
+/// What a call, a run, a subscription or an observation goes by. The page numbers its own from 1; those that the server
+/// began have the highest bit set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Handle(pub u32);
+
+impl Handle {
+    /// The one that the server began as its `count`th.
+    pub const fn of_server(count: u32) -> Self {
+        Self(count | 1 << 31)
+    }
+}
+
+/// What a protocol may ask of a frame, by a path of names and places with `/` between them (`payload/runId`). Absent, and
+/// of another type than asked, are the same answer.
 pub trait View {
-    fn string(&self, key: &str) -> Option<String>;
-    fn number(&self, key: &str) -> Option<f64>;
-    fn boolean(&self, key: &str) -> Option<bool>;
+    fn string(&self, path: &str) -> Option<String>;
+    fn number(&self, path: &str) -> Option<f64>;
+    fn boolean(&self, path: &str) -> Option<bool>;
+    /// Whether there is anything at all, be it `null`.
+    fn has(&self, path: &str) -> bool;
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn at<'a>(value: &'a serde_json::Value, path: &str) -> Option<&'a serde_json::Value> {
+    path.split('/').try_fold(value, |value, step| match value {
+        serde_json::Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+        other => other.get(step),
+    })
 }
 
 #[cfg(not(target_arch = "wasm32"))]
 impl View for serde_json::Value {
-    fn string(&self, key: &str) -> Option<String> {
-        self.get(key)?.as_str().map(Into::into)
+    fn string(&self, path: &str) -> Option<String> {
+        at(self, path)?.as_str().map(Into::into)
     }
 
-    fn number(&self, key: &str) -> Option<f64> {
-        self.get(key)?.as_f64()
+    fn number(&self, path: &str) -> Option<f64> {
+        at(self, path)?.as_f64()
     }
 
-    fn boolean(&self, key: &str) -> Option<bool> {
-        self.get(key)?.as_bool()
+    fn boolean(&self, path: &str) -> Option<bool> {
+        at(self, path)?.as_bool()
+    }
+
+    fn has(&self, path: &str) -> bool {
+        at(self, path).is_some()
     }
 }
 

@@ -14,13 +14,16 @@
 //! 7. An unknown frame type is an event, not an error; a malformed known one is a `Fault`.
 //! 8. The same inputs give the same outputs, on every run.
 
+#[cfg(any(feature = "openclaw", feature = "json-rpc", feature = "hermes", not(target_arch = "wasm32")))]
+pub mod calls;
+#[cfg(any(feature = "nexus", not(target_arch = "wasm32")))]
 pub mod nexus;
 
 use crate::config::Config;
-use crate::error::{Cause, Fault};
+use crate::error::{Cause, Fault, Rejection};
 use crate::session::Snapshot;
 use crate::time::Instant;
-use crate::wire::{CloseCode, Disposition, FrameId, Route, View};
+use crate::wire::{CloseCode, Disposition, FrameId, Handle, Route, View};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -35,14 +38,113 @@ pub enum Event {
     Disconnected { code: CloseCode, reason: String, clean: bool, will_reconnect: bool, cause: Cause },
     /// There will be another attempt.
     Reconnecting { attempt: u32, delay_ms: u64, cause: Cause },
-    /// There will be none until the page asks.
-    Failed { cause: Cause, code: CloseCode, attempts: u32 },
+    /// There will be none until the page asks. `frame` is the one in which the server said why, if it did.
+    Failed { cause: Cause, code: CloseCode, attempts: u32, frame: FrameId },
     /// Something is wrong and the line goes on. `count` messages are concerned, where messages are.
     Fault { fault: Fault, count: u32 },
     /// A frame with a route.
     Frame { route: Route, frame: FrameId },
     /// A frame without one.
     Unhandled { frame: FrameId },
+    /// Something about a call, a run, a subscription or an observation. What `number` and `text` are, the word says.
+    Told { handle: Handle, word: Word, frame: FrameId, number: f64, text: String },
+}
+
+/// What a handle hears. The numbers are those of src/web/rust.js.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// Ends a call: the answer is in the frame.
+    Result = 0,
+    /// Ends a call or a run: the server's error is in the frame.
+    Refused = 1,
+    /// Ends a call or a run: there was no answer in time.
+    TimedOut = 2,
+    /// Ends a call or a run: the line died while it was under way. `number`: 1 where asking again is safe.
+    Lost = 3,
+    /// Ends a call or a run: the page did not want it any more.
+    Cancelled = 4,
+    /// Ends whatever it is before it has begun: `text` is the error code.
+    Rejected = 5,
+    /// Ends a one-way call: a socket has it.
+    Sent = 6,
+    /// The server has accepted a run.
+    Started = 7,
+    /// More of it.
+    Delta = 8,
+    /// Ends a run well.
+    Final = 9,
+    /// Ends a run: the server says that it failed.
+    Failed = 10,
+    /// Ends a run: the server says that it was stopped.
+    Stopped = 11,
+    /// It goes on where it was; what was missed is in the frame.
+    Resumed = 12,
+    /// It begins anew: what was heard of it does not count.
+    Restarted = 13,
+    /// Something was missed for good. `text` says why.
+    Gap = 14,
+    /// Anything else that belongs to it.
+    Note = 15,
+    /// A subscription or an observation is live. `number`: 1 where it was before.
+    Confirmed = 16,
+    /// A subscription is not live at the moment. `number`: 1 where it will be again.
+    Away = 17,
+    /// The server began it; the page has not heard of it before.
+    Began = 18,
+    /// The server calls us; it waits for `Verb::Reply` or `Verb::Refuse`.
+    Called = 19,
+    /// The server does not wait for the answer any more.
+    Withdrawn = 20,
+}
+
+/// What the page asks of a protocol. What the texts and the number are, the verb says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    pub verb: Verb,
+    pub handle: Handle,
+    pub texts: [Option<String>; 3],
+    pub number: Option<f64>,
+}
+
+/// The numbers are those of src/web/rust.js.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Texts: method, parameters as JSON, idempotency key. Number: milliseconds for the answer.
+    Request = 0,
+    /// As `Request`, for a call whose answer streams.
+    Run = 1,
+    /// Texts: method, parameters as JSON.
+    Notify = 2,
+    /// The page does not want it any more: a call, a run, a subscription, an observation.
+    Cancel = 3,
+    /// The answer to a call of the server's. Text: the result as JSON.
+    Reply = 4,
+    /// Text: the error as JSON.
+    Refuse = 5,
+    /// Text: what to.
+    Subscribe = 6,
+    /// Texts: what is said. Number: the subscription's handle.
+    Perform = 7,
+    /// Texts: path, cursor.
+    Observe = 8,
+}
+
+impl Verb {
+    /// `None` for a number that stands for none.
+    pub const fn numbered(number: u32) -> Option<Self> {
+        Some(match number {
+            0 => Self::Request,
+            1 => Self::Run,
+            2 => Self::Notify,
+            3 => Self::Cancel,
+            4 => Self::Reply,
+            5 => Self::Refuse,
+            6 => Self::Subscribe,
+            7 => Self::Perform,
+            8 => Self::Observe,
+            _ => return None,
+        })
+    }
 }
 
 /// A frame as a protocol sees it.
@@ -53,11 +155,20 @@ pub struct Inbound<'a> {
     pub view: &'a dyn View,
 }
 
-/// One row of the route table: a frame type and the event that it becomes, if any.
+/// One row of the route table: a frame type and what becomes of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteRow {
     pub frame_type: Cow<'static, str>,
-    pub event: Option<&'static str>,
+    pub event: Becomes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Becomes {
+    Nothing,
+    /// An event of that name.
+    Event(&'static str),
+    /// The delta of the handle that its topic is bound to; the protocol is shown those of a topic that is not.
+    Delta,
 }
 
 /// A plug-in. Construction is in `create`; the client sees only this.
@@ -72,8 +183,20 @@ pub trait Protocol {
     /// How many rows of the route table are control frames.
     fn control_routes(&self) -> u32;
 
-    /// A socket is open: say what has to be said first.
-    fn opened(&mut self, cx: &mut Context<'_>);
+    /// What to put into the URL of the next dial: a path, a query beginning with `?`, or both.
+    fn address(&self) -> String {
+        String::new()
+    }
+
+    /// A socket is open: say what has to be said first. `subprotocol` is the server's choice, empty where it made none.
+    fn opened(&mut self, cx: &mut Context<'_>, subprotocol: &str);
+
+    /// Whether a frame with a route behind the control routes may be delivered without showing it. `order` is what the
+    /// page's half of the protocol counts frames by; NaN where it does not.
+    fn admits(&mut self, route: Route, order: f64) -> bool {
+        let _ = (route, order);
+        true
+    }
 
     /// A frame came.
     fn received(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>);
@@ -86,6 +209,27 @@ pub trait Protocol {
 
     /// The socket is gone. A protocol may overrule the close code table for the codes that are its own.
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition>;
+
+    /// The line has ended, and only the page can begin again: what waits for an answer will get none.
+    fn ended(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
+    /// The page asks for something. One that the protocol does not know is refused.
+    fn command(&mut self, cx: &mut Context<'_>, command: Command) {
+        cx.reject(command.handle, Rejection::Unsupported);
+    }
+
+    /// The page's answer to `Context::ask`.
+    fn answered(&mut self, cx: &mut Context<'_>, ticket: u32, texts: [Option<String>; 3]) {
+        let _ = (cx, ticket, texts);
+    }
+
+    /// The url provider brought a token.
+    fn credential(&mut self, token: String) {
+        let client_id = self.save().and_then(|session| session.client_id);
+        self.restore(Some(Snapshot { token, client_id }));
+    }
 
     /// What has to survive a reload.
     fn save(&self) -> Option<Snapshot>;
@@ -102,6 +246,12 @@ pub enum Effect {
     Emit(Event),
     SetTimer(u64),
     StopTimer,
+    WakeAt(Option<Instant>),
+    Bind(String, Option<Handle>),
+    Ask(u32, &'static str, String),
+    Expect(u64),
+    Drop(Cause),
+    Fail(Cause, FrameId),
     Persist,
     OfferProbe,
     Hold,
@@ -149,6 +299,50 @@ impl Context<'_> {
         self.effects.push(Effect::StopTimer);
     }
 
+    /// As `set_timer`, at an instant of any time; `None` stops it.
+    pub fn wake_at(&mut self, at: Option<Instant>) {
+        self.effects.push(Effect::WakeAt(at));
+    }
+
+    /// Tells a handle of a frame, or of nothing but the word.
+    pub fn tell(&mut self, handle: Handle, word: Word, frame: FrameId) {
+        self.tell_more(handle, word, frame, 0.0, String::new());
+    }
+
+    pub fn tell_more(&mut self, handle: Handle, word: Word, frame: FrameId, number: f64, text: String) {
+        self.effects.push(Effect::Emit(Event::Told { handle, word, frame, number, text }));
+    }
+
+    /// Ends what has not begun.
+    pub fn reject(&mut self, handle: Handle, why: Rejection) {
+        self.tell_more(handle, Word::Rejected, FrameId::NONE, 0.0, why.code().into());
+    }
+
+    /// Frames with this topic belong to the handle from now on, or to none.
+    pub fn bind(&mut self, topic: String, handle: Option<Handle>) {
+        self.effects.push(Effect::Bind(topic, handle));
+    }
+
+    /// Has the page do what only it can; `Protocol::answered` gets the same ticket back.
+    pub fn ask(&mut self, ticket: u32, what: &'static str, text: String) {
+        self.effects.push(Effect::Ask(ticket, what, text));
+    }
+
+    /// So many milliseconds of silence end the socket, unless the page has said otherwise.
+    pub fn expect_frames(&mut self, within_ms: u64) {
+        self.effects.push(Effect::Expect(within_ms));
+    }
+
+    /// The socket is of no use any more; another attempt follows.
+    pub fn drop_socket(&mut self, cause: Cause) {
+        self.effects.push(Effect::Drop(cause));
+    }
+
+    /// No attempt will help until the page has changed something. `frame` is the one that says so.
+    pub fn fail(&mut self, cause: Cause, frame: FrameId) {
+        self.effects.push(Effect::Fail(cause, frame));
+    }
+
     /// What `save` returns has changed.
     pub fn persist(&mut self) {
         self.effects.push(Effect::Persist);
@@ -175,7 +369,11 @@ impl Context<'_> {
     }
 }
 
-/// The protocol that a configuration names.
-pub fn create(config: &Config) -> Box<dyn Protocol> {
-    Box::new(nexus::Nexus::new(config))
+/// The protocol that the options name; `None` where this build has none of that name.
+pub fn create(config: &Config, values: &dyn View) -> Option<Box<dyn Protocol>> {
+    Some(match values.string("protocol").as_deref() {
+        #[cfg(any(feature = "nexus", not(target_arch = "wasm32")))]
+        None | Some("nexus") => Box::new(nexus::Nexus::new(config)),
+        _ => return None,
+    })
 }

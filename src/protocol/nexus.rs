@@ -3,7 +3,7 @@
 //!
 //! It does not decide what is sent when: `ready` lets the client's queue go.
 
-use super::{Context, Inbound, Protocol, RouteRow};
+use super::{Becomes, Context, Inbound, Protocol, RouteRow};
 use crate::config::{Config, NexusConfig};
 use crate::error::{Cause, Fault};
 use crate::session::{MAX_TOKEN_BYTES, Snapshot};
@@ -23,19 +23,19 @@ const CLOSING: Route = Route(7);
 
 /// The types behind the session's own, and the events that they become: those that the protocol understands as well come
 /// first, as numbered above.
-const TYPES: [(&str, Option<&str>); 12] = [
-    ("session-resumed", None),
-    ("session-refused", None),
-    ("gateway-offer", None),
-    ("pong", None),
-    ("server-advice", None),
-    ("gateway-closing", None),
-    ("chat", Some("chat-message")),
-    ("chat-message", Some("chat-message")),
-    ("status-update", Some("status-update")),
-    ("pr-notification", Some("pr-notification")),
-    ("player-joined", Some("player-joined")),
-    ("player-left", Some("player-left")),
+const TYPES: [(&str, Becomes); 12] = [
+    ("session-resumed", Becomes::Nothing),
+    ("session-refused", Becomes::Nothing),
+    ("gateway-offer", Becomes::Nothing),
+    ("pong", Becomes::Nothing),
+    ("server-advice", Becomes::Nothing),
+    ("gateway-closing", Becomes::Nothing),
+    ("chat", Becomes::Event("chat-message")),
+    ("chat-message", Becomes::Event("chat-message")),
+    ("status-update", Becomes::Event("status-update")),
+    ("pr-notification", Becomes::Event("pr-notification")),
+    ("player-joined", Becomes::Event("player-joined")),
+    ("player-left", Becomes::Event("player-left")),
 ];
 
 /// How far a socket has come. `disconnected` always leads back to `Greeting`.
@@ -160,7 +160,7 @@ impl Protocol for Nexus {
 
     fn routes(&self) -> Vec<RouteRow> {
         let mut rows = Vec::with_capacity(1 + TYPES.len());
-        rows.push(RouteRow { frame_type: self.config.init_type.clone().into(), event: Some("session-init") });
+        rows.push(RouteRow { frame_type: self.config.init_type.clone().into(), event: Becomes::Event("session-init") });
         rows.extend(
             TYPES.iter().map(|(frame_type, event)| RouteRow { frame_type: (*frame_type).into(), event: *event }),
         );
@@ -171,7 +171,7 @@ impl Protocol for Nexus {
         CLOSING.0
     }
 
-    fn opened(&mut self, cx: &mut Context<'_>) {
+    fn opened(&mut self, cx: &mut Context<'_>, _subprotocol: &str) {
         self.asked_for = None;
         self.phase = Phase::Greeting;
         if let Some(session) = &self.session {

@@ -81,8 +81,8 @@ impl Driver {
         match output {
             Output::Restore => self.store.restore(),
             Output::Resolve { ticket } => self.env.resolve(ticket),
-            Output::Open { socket } => {
-                if !self.socket.open(socket.0) {
+            Output::Open { socket, address } => {
+                if !self.socket.open(socket.0, &address) {
                     return Done::Answered(Input::Closed {
                         socket,
                         code: CloseCode::ABNORMAL,
@@ -106,6 +106,8 @@ impl Driver {
             Output::Settle(settled) => self.socket.settle(settled.from, settled.count, settled.fate as u32),
             Output::Release { before } => self.socket.release(before),
             Output::Event(event) => self.events.tell(event),
+            Output::Bind { topic, handle } => self.socket.bind(&topic, handle.map_or(0, |handle| handle.0)),
+            Output::Ask { ticket, what, text } => self.env.ask(ticket, what, &text),
             Output::Timeout(at) => {
                 self.alarm.arm(&self.env, self.clock.last(), at);
                 return Done::All;

@@ -1,11 +1,12 @@
 // The JavaScript half of env.rs: the url provider and the signals of the surroundings.
 
-import { BACK, OFFLINE, ONLINE, PUT_AWAY, RESOLVED, RESUMED, RING, UNRESOLVED, VISIBLE } from "./rust.js";
+import { ANSWERED, BACK, OFFLINE, ONLINE, PUT_AWAY, RESOLVED, RESUMED, RING, UNRESOLVED, VISIBLE } from "./rust.js";
 
 export class Env {
-  constructor(provider, events) {
+  constructor(provider, events, dialect) {
     this.provider = provider;
     this.events = events;
+    this.dialect = dialect;
     this.rust = undefined;
     this.timer = undefined;
     this.url = "";
@@ -25,7 +26,7 @@ export class Env {
         const given = typeof answer === "string" || answer instanceof URL ? { url: answer } : answer;
         this.url = this.events.url = dialable(given.url);
         this.protocols = [].concat(given.protocols ?? []);
-        rust.say(given.token, undefined, RESOLVED, ticket);
+        rust.say([given.token], RESOLVED, ticket);
       } catch (error) {
         fail(error);
       }
@@ -38,6 +39,17 @@ export class Env {
     }
     if (typeof answer?.then === "function") answer.then(take, fail);
     else take(answer);
+  }
+
+  // What a protocol needs of the page. No answer is an answer too.
+  async ask(ticket, what, text) {
+    let texts = [];
+    try {
+      texts = await this.dialect.ask(what, text, this);
+    } catch {
+      // Rust decides what follows from none.
+    }
+    this.rust.say(texts, ANSWERED, ticket);
   }
 
   // The driver's one timer.

@@ -11,6 +11,9 @@ extern "C" {
 
     #[wasm_bindgen(method)]
     pub fn resolve(this: &Env, ticket: u32);
+    /// Asks the page's half of the protocol.
+    #[wasm_bindgen(method)]
+    pub fn ask(this: &Env, ticket: u32, what: &str, text: &str);
     /// The one timer: replaces what was set; a negative wait sets none.
     #[wasm_bindgen(method)]
     fn arm(this: &Env, wait_ms: i32);

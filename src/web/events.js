@@ -1,9 +1,12 @@
 // The JavaScript half of events.rs: what the page hears. A frame stays the object that the browser's parser made; here it
-// waits, if it has to, and becomes the `detail` of an event.
+// waits, if it has to, and becomes the `detail` of an event, or goes to whoever has the handle.
+
+import { BEGAN, REJECTED } from "./rust.js";
 
 export class Events {
-  constructor({ line, ErrorType, heard }, target, wildcard, maxAttempts) {
+  constructor({ line, ErrorType, heard, dialect }, target, wildcard = dialect?.wildcard, maxAttempts) {
     this.line = line;
+    this.dialect = dialect;
     // In Node the global scope hears no events.
     this.target = target?.dispatchEvent ? target : null;
     this.ErrorType = ErrorType;
@@ -13,6 +16,8 @@ export class Events {
     // The prefix for types without a route; `undefined` where those are unhandled.
     this.wildcard = wildcard ?? undefined;
     this.inbox = new Map();
+    // Calls, runs, subscriptions and observations, by their handles.
+    this.handles = new Map();
     this.nextKey = 0;
     this.heard = heard;
     this.direct = new Map();
@@ -27,9 +32,25 @@ export class Events {
   }
 
   // The hot path's end.
-  deliver(route, frame) {
-    const name = route > this.names.length ? this.wildcard + frame.type : this.names[route - 1];
+  deliver(route, frame, type) {
+    const name = route > this.names.length ? this.wildcard + type : this.names[route - 1];
     if (name !== null) this.dispatch(name, frame);
+  }
+
+  // Tells whoever has a handle; an answer of `true` says that nothing more will come for it.
+  hand(handle, word, frame, number, text) {
+    const hearer = this.handles.get(handle);
+    try {
+      if (hearer?.told(word, frame, number, text)) this.handles.delete(handle);
+    } catch (error) {
+      report(error);
+    }
+  }
+
+  told(handle, word, key, number, text) {
+    const frame = this.inbox.get(key);
+    if (word === BEGAN) this.handles.set(handle, this.began(handle, frame, text));
+    else this.hand(handle, word, frame, number, text);
   }
 
   // Lets Rust look at a frame; it stays here for as long as Rust holds its key.
@@ -46,13 +67,15 @@ export class Events {
   }
 
   frame(route, key) {
-    this.deliver(route, this.take(key));
+    const frame = this.take(key);
+    this.deliver(route, frame, typeOf(frame, this.dialect));
   }
 
   unhandled(key) {
     const frame = this.take(key);
     const object = frame !== null && typeof frame === "object" && !Array.isArray(frame);
-    const type = object && typeof frame.type === "string" ? frame.type : undefined;
+    const given = object ? typeOf(frame, this.dialect) : undefined;
+    const type = typeof given === "string" ? given : undefined;
     const reason = type !== undefined ? "no-route" : object ? "no-type" : "not-an-object";
     this.dispatch("ws-unhandled", { reason, type, frame });
   }
@@ -69,8 +92,8 @@ export class Events {
     this.dispatch("ws-reconnecting", { attempt, maxAttempts: this.maxAttempts, delayMs, retryAt: Date.now() + delayMs, cause });
   }
 
-  failed(cause, code, attempts) {
-    this.dispatch("ws-failed", { cause, code, attempts });
+  failed(cause, code, attempts, key) {
+    this.dispatch("ws-failed", { cause, code, attempts, frame: this.inbox.get(key) });
   }
 
   fault(code, count) {
@@ -105,12 +128,22 @@ export class Events {
     };
   }
 
+  // Nothing will come for any of them.
+  reject(code) {
+    for (const handle of [...this.handles.keys()]) this.hand(handle, REJECTED, undefined, 0, code);
+    this.handles.clear();
+  }
+
   dispose() {
+    this.reject("disposed");
     lines.delete(this);
     this.inbox.clear();
     this.direct.clear();
   }
 }
+
+/** The type of a frame, as the route table has it; whatever else stands there where there is none. */
+export const typeOf = (frame, dialect) => (dialect ? dialect.type(frame) : frame?.type);
 
 const lines = new Set();
 
@@ -146,12 +179,18 @@ const event =
         return made;
       };
 
+// How Rust looks into a frame: by names and places with `/` between them.
+globalThis.moorlineAt = (object, path) => path.split("/").reduce((value, step) => value?.[step], object);
+
 // A panic of ours. Nothing of Rust may be called any more; each line says so once, when the stack has unwound.
 globalThis.moorlinePanicked = (text) => {
   for (const line of lines) {
     if (line.dead !== undefined) continue;
     line.dead = new line.ErrorType("internal", text, { retryable: false });
     line.stop?.();
-    queueMicrotask(() => line.dispatch("ws-error", line.dead));
+    queueMicrotask(() => {
+      line.dispatch("ws-error", line.dead);
+      line.reject("internal");
+    });
   }
 };

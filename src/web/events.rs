@@ -19,9 +19,11 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn reconnecting(this: &Events, attempt: u32, delay_ms: f64, cause: &str);
     #[wasm_bindgen(method)]
-    fn failed(this: &Events, cause: &str, code: u16, attempts: u32);
+    fn failed(this: &Events, cause: &str, code: u16, attempts: u32, key: u32);
     #[wasm_bindgen(method)]
     fn fault(this: &Events, code: &str, count: u32);
+    #[wasm_bindgen(method)]
+    fn told(this: &Events, handle: u32, word: u32, key: u32, number: f64, text: &str);
 }
 
 impl Events {
@@ -36,8 +38,11 @@ impl Events {
             Event::Reconnecting { attempt, delay_ms, cause } => {
                 self.reconnecting(attempt, delay_ms as f64, cause.name());
             }
-            Event::Failed { cause, code, attempts } => self.failed(cause.name(), code.0, attempts),
+            Event::Failed { cause, code, attempts, frame } => self.failed(cause.name(), code.0, attempts, frame.0),
             Event::Fault { fault, count } => self.fault(fault.code(), count),
+            Event::Told { handle, word, frame, number, text } => {
+                self.told(handle.0, word as u32, frame.0, number, &text);
+            }
         }
     }
 }

@@ -11,9 +11,9 @@ use crate::config::{Config, Options};
 use crate::contract::{Input, Signal};
 use crate::error::Fault;
 use crate::outbox::Delivery;
-use crate::protocol;
+use crate::protocol::{self, Becomes, Command, Verb};
 use crate::session::{Snapshot, Stored};
-use crate::wire::{CloseCode, FrameId, Route, SocketId, View};
+use crate::wire::{CloseCode, FrameId, Handle, Route, SocketId, View};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -34,8 +34,9 @@ extern "C" {
     /// Set by events.js: tells every line of this page.
     #[wasm_bindgen(js_name = moorlinePanicked)]
     fn panicked(text: &str);
-    #[wasm_bindgen(js_namespace = Reflect)]
-    fn get(object: &JsValue, key: &str) -> JsValue;
+    /// Set by events.js: what stands there in an object.
+    #[wasm_bindgen(js_name = moorlineAt)]
+    fn at(object: &JsValue, path: &str) -> JsValue;
 }
 
 #[global_allocator]
@@ -70,7 +71,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 static LINES: Single<Vec<Option<Box<Driver>>>> = Single(UnsafeCell::new(Vec::new()));
 
 /// Texts on their way in.
-static TEXTS: Single<(Option<String>, Option<String>)> = Single(UnsafeCell::new((None, None)));
+static TEXTS: Single<[Option<String>; 3]> = Single(UnsafeCell::new([None, None, None]));
 
 struct Single<T>(UnsafeCell<T>);
 
@@ -92,9 +93,15 @@ pub fn open(events: Events, socket: Socket, store: Store, env: Env, values: &JsV
     let Ok(config) = Config::parse(Options { values: &Object(values), close_policy: Vec::new() }) else {
         return -1;
     };
-    let protocol = protocol::create(&config);
+    let Some(protocol) = protocol::create(&config, &Object(values)) else {
+        return -1;
+    };
     for row in protocol.routes() {
-        socket.route(&row.frame_type, row.event.unwrap_or_default());
+        let event = if let Becomes::Event(name) = row.event { name } else { "" };
+        socket.route(&row.frame_type, event, row.event == Becomes::Delta);
+    }
+    for subprotocol in protocol.subprotocols() {
+        socket.offer(subprotocol);
     }
     let client = Client::new(config, protocol, seed.to_bits());
     let driver = Box::new(Driver::new(client, socket, events, store, env));
@@ -123,12 +130,10 @@ pub fn explain(line: u32) -> String {
 
 /// Puts a text where the next `tell` looks for it.
 #[wasm_bindgen]
-pub fn text(second: bool, text: Option<String>) {
+pub fn text(place: usize, text: Option<String>) {
     let texts = unsafe { &mut *TEXTS.0.get() };
-    if second {
-        texts.1 = text;
-    } else {
-        texts.0 = text;
+    if let Some(slot) = texts.get_mut(place) {
+        *slot = text;
     }
 }
 
@@ -136,8 +141,8 @@ pub fn text(second: bool, text: Option<String>) {
 
 /// The hot path: whether a frame may be delivered at once.
 #[unsafe(no_mangle)]
-pub extern "C" fn admit(line: u32, socket: u32, route: u32) -> bool {
-    driver(line).is_some_and(|driver| driver.client().admit(SocketId(socket), Route(route)))
+pub extern "C" fn admit(line: u32, socket: u32, route: u32, order: f64) -> bool {
+    driver(line).is_some_and(|driver| driver.client().admit(SocketId(socket), Route(route), order))
 }
 
 /// Everything else: `what` is one of those in rust.js, which says what the numbers are. Answers 1 for a message that was
@@ -147,7 +152,7 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
     let Some(driver) = driver(line) else {
         return 1;
     };
-    let texts = core::mem::take(unsafe { &mut *TEXTS.0.get() });
+    let [first, second, third] = core::mem::take(unsafe { &mut *TEXTS.0.get() });
     let socket = SocketId(a);
     let input = match what {
         0 => Input::Connect,
@@ -156,7 +161,7 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
             driver.ring();
             return 0;
         }
-        3 => Input::Opened { socket },
+        3 => Input::Opened { socket, subprotocol: first.unwrap_or_default() },
         4 => Input::Garbled { socket, fault: Fault::Binary },
         5 => Input::Garbled { socket, fault: Fault::FrameTooLarge },
         6 => Input::Garbled { socket, fault: Fault::NotJson },
@@ -176,25 +181,32 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
             delivery: match b {
                 0 => Delivery::Queue,
                 1 => Delivery::Drop,
-                _ => Delivery::Latest(texts.0.unwrap_or_default().into()),
+                _ => Delivery::Latest(first.unwrap_or_default().into()),
             },
             ttl_ms: given(x),
         },
         19 => Input::Closed {
             socket,
             code: CloseCode(b as u16),
-            reason: texts.0.unwrap_or_default(),
+            reason: first.unwrap_or_default(),
             clean: b > 0xffff,
             buffered: x,
         },
-        20 => Input::Disconnect { code: CloseCode(a as u16), reason: texts.0.unwrap_or_default() },
-        21 => Input::Resolved { ticket: a, answer: Ok(texts.0) },
-        22 => Input::Restored(Ok(Some(Stored { token: texts.0, client_id: texts.1, age_ms: given(x) }))),
-        23 => Input::Session(texts.0.map(|token| Snapshot { token, client_id: texts.1 })),
+        20 => Input::Disconnect { code: CloseCode(a as u16), reason: first.unwrap_or_default() },
+        21 => Input::Resolved { ticket: a, answer: Ok(first) },
+        22 => Input::Restored(Ok(Some(Stored { token: first, client_id: second, age_ms: given(x) }))),
+        23 => Input::Session(first.map(|token| Snapshot { token, client_id: second })),
         24 => {
             driver.client().set_policy(CloseCode(a as u16), b != 0);
             return 0;
         }
+        26 => {
+            let Some(verb) = Verb::numbered(b) else {
+                return 1;
+            };
+            Input::Command(Command { verb, handle: Handle(a), texts: [first, second, third], number: given(x) })
+        }
+        27 => Input::Answered { ticket: a, texts: [first, second, third] },
         _ => {
             driver.client().set_retry(f64::from(a), f64::from(b), x);
             return 0;
@@ -261,23 +273,20 @@ fn given(x: f64) -> Option<f64> {
 /// An object of the browser's, asked by name.
 struct Object<'a>(&'a JsValue);
 
-impl Object<'_> {
-    fn get(&self, key: &str) -> JsValue {
-        // Only objects are asked: what has a route has a type.
-        get(self.0, key)
-    }
-}
-
 impl View for Object<'_> {
-    fn string(&self, key: &str) -> Option<String> {
-        self.get(key).as_string()
+    fn string(&self, path: &str) -> Option<String> {
+        at(self.0, path).as_string()
     }
 
-    fn number(&self, key: &str) -> Option<f64> {
-        self.get(key).as_f64()
+    fn number(&self, path: &str) -> Option<f64> {
+        at(self.0, path).as_f64()
     }
 
-    fn boolean(&self, key: &str) -> Option<bool> {
-        self.get(key).as_bool()
+    fn boolean(&self, path: &str) -> Option<bool> {
+        at(self.0, path).as_bool()
+    }
+
+    fn has(&self, path: &str) -> bool {
+        !at(self.0, path).is_undefined()
     }
 }

@@ -2,7 +2,7 @@
 
 import { Env } from "./env.js";
 import { Events } from "./events.js";
-import { CONNECT, DISCONNECT, DISPOSE, POLICY, RETRY, Rust, SESSION } from "./rust.js";
+import { COMMAND, CONNECT, DISCONNECT, DISPOSE, POLICY, RETRY, Rust, SESSION } from "./rust.js";
 import { Socket } from "./socket.js";
 import { Store } from "./storage.js";
 
@@ -11,7 +11,7 @@ export class Page {
     const { routes = {}, closePolicy = {}, ...options } = given.options;
     const page = new Page(given, routes["*"], options);
     const { events, socket, store, env } = page;
-    const line = glue.open(events, socket, store, env, flat(options), Math.random());
+    const line = glue.open(events, socket, store, env, flat({ protocol: given.dialect?.name, ...options }), Math.random());
     if (line < 0) throw new given.ErrorType("config.invalid", "an option is not what it may be");
     page.rust = socket.rust = store.rust = env.rust = new Rust(glue, exports, line);
     // The protocol's routes are there; the page's own go over them.
@@ -22,11 +22,19 @@ export class Page {
   }
 
   constructor(given, wildcard, { target = globalThis, session = {}, reconnect = {}, maxFrameBytes = 16777216 }) {
+    const { dialect } = given;
     this.events = new Events(given, target, wildcard, reconnect.maxAttempts ?? Infinity);
-    this.store = new Store(session.storage, session.key, this.events);
-    this.env = new Env(given.url, this.events);
-    this.socket = new Socket(this.events, this.env, maxFrameBytes);
+    this.events.began = (handle, frame, text) => given.began(this, handle, frame, text);
+    this.store = new Store(session.storage, session.key ?? dialect?.sessionKey, this.events);
+    this.env = new Env(given.url, this.events, dialect);
+    this.socket = new Socket(this.events, this.env, maxFrameBytes, dialect);
     this.events.stop = () => this.stop();
+  }
+
+  // `hearer` is told of everything that becomes of it; without one, it hears of itself.
+  command(verb, handle, hearer, texts = [], number = NaN) {
+    if (hearer) this.events.handles.set(handle, hearer);
+    this.rust.say(texts, COMMAND, handle, verb, number);
   }
 
   get state() {
@@ -38,12 +46,12 @@ export class Page {
   }
 
   disconnect(code, reason) {
-    this.rust.say(reason, undefined, DISCONNECT, code);
+    this.rust.say([reason], DISCONNECT, code);
   }
 
   save(data) {
     this.store.save(data);
-    this.rust.say(data.token, data.clientId, SESSION);
+    this.rust.say([data.token, data.clientId], SESSION);
   }
 
   forget() {

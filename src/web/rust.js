@@ -3,7 +3,7 @@
 export const CONNECT = 0;
 export const DISPOSE = 1;
 export const RING = 2;
-/** a: socket */
+/** a: socket; text: the subprotocol that the server chose */
 export const OPENED = 3;
 /** a: socket */
 export const BINARY = 4;
@@ -39,6 +39,56 @@ export const SESSION = 23;
 export const POLICY = 24;
 /** a, b, x: base, longest wait, attempts */
 export const RETRY = 25;
+/** a: handle, b: verb; texts and x: what the verb takes, in src/protocol/mod.rs */
+export const COMMAND = 26;
+/** a: ticket; texts: the answer */
+export const ANSWERED = 27;
+
+// What a handle hears, and what a page asks of a protocol: as in src/protocol/mod.rs.
+
+export const RESULT = 0;
+export const REFUSED = 1;
+export const TIMED_OUT = 2;
+/** number: 1 where asking again is safe */
+export const LOST = 3;
+export const CANCELLED = 4;
+/** text: the error code */
+export const REJECTED = 5;
+export const SENT = 6;
+export const STARTED = 7;
+export const DELTA = 8;
+export const FINAL = 9;
+export const FAILED = 10;
+export const STOPPED = 11;
+export const RESUMED = 12;
+export const RESTARTED = 13;
+/** text: why */
+export const GAP = 14;
+export const NOTE = 15;
+/** number: 1 where it was live before */
+export const CONFIRMED = 16;
+/** number: 1 where it will be again */
+export const AWAY = 17;
+export const BEGAN = 18;
+export const CALLED = 19;
+export const WITHDRAWN = 20;
+
+/** texts: method, parameters, idempotency key; number: milliseconds for the answer */
+export const REQUEST = 0;
+export const RUN = 1;
+/** texts: method, parameters */
+export const NOTIFY = 2;
+export const CANCEL = 3;
+/** text: the result */
+export const REPLY = 4;
+/** text: the error */
+export const REFUSE = 5;
+/** text: what to */
+export const SUBSCRIBE = 6;
+/** texts: what is said; number: the subscription */
+export const PERFORM = 7;
+/** texts: path, cursor */
+export const OBSERVE = 8;
 
 export class Rust {
   constructor(glue, exports, line) {
@@ -47,8 +97,8 @@ export class Rust {
     this.line = line;
   }
 
-  admit(socket, route) {
-    return this.exports.admit(this.line, socket, route) !== 0;
+  admit(socket, route, order) {
+    return this.exports.admit(this.line, socket, route, order) !== 0;
   }
 
   received(socket, route, key, frame) {
@@ -59,10 +109,9 @@ export class Rust {
     return this.exports.tell(this.line, what, a, b, x);
   }
 
-  // With one text, or two; what is no string is left out.
-  say(first, second, what, a, b, x) {
-    this.glue.text(false, text(first));
-    this.glue.text(true, text(second));
+  // With texts, three at the most; what is no string is left out.
+  say(texts, what, a, b, x) {
+    texts.forEach((given, place) => this.glue.text(place, typeof given === "string" ? given : undefined));
     return this.tell(what, a, b, x);
   }
 
@@ -78,5 +127,3 @@ export class Rust {
     this.exports.free(this.line);
   }
 }
-
-const text = (value) => (typeof value === "string" ? value : undefined);

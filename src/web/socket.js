@@ -1,17 +1,23 @@
 // The JavaScript half of socket.rs: the hot path in both directions. It lives here because a string that crosses into
 // wasm costs more than everything else a frame needs; only numbers do. No policy: Rust is asked about every frame.
 
-import { BINARY, CLOSED, NOT_JSON, OPENED, SEND, TOO_LARGE } from "./rust.js";
+import { typeOf } from "./events.js";
+import { BINARY, CLOSED, DELTA, NOT_JSON, OPENED, SEND, TOO_LARGE } from "./rust.js";
 
 export class Socket {
-  constructor(events, env, maxFrameBytes) {
+  constructor(events, env, maxFrameBytes, dialect) {
     this.events = events;
+    this.dialect = dialect;
     this.env = env;
     this.maxFrameBytes = maxFrameBytes;
     // Rust's functions, for this line.
     this.rust = undefined;
     // The frame types of the route table: row n is route n + 1.
     this.types = [];
+    // Which of them are deltas, and whose those of a topic are.
+    this.deltas = [];
+    this.topics = new Map();
+    this.offered = [];
     // Messages from id `base` on, in order: the text until the browser has written it out, the receipt until its fate
     // is final.
     this.base = 0;
@@ -25,30 +31,40 @@ export class Socket {
   }
 
   // A row of the table. The protocol's come first; the page's own change them or follow.
-  route(type, event) {
+  route(type, event, delta = false) {
     let row = this.types.indexOf(type);
     if (row < 0) row = this.types.push(type) - 1;
     this.events.names[row] = event || null;
+    this.deltas[row] = delta;
   }
 
-  open(id) {
+  offer(subprotocol) {
+    this.offered.push(subprotocol);
+  }
+
+  bind(topic, handle) {
+    if (handle) this.topics.set(topic, handle);
+    else this.topics.delete(topic);
+  }
+
+  open(id, address) {
     if (this.ws) this.abandon("");
     const { rust } = this;
     let ws;
     try {
-      ws = new WebSocket(this.env.url, this.env.protocols);
+      ws = new WebSocket(address ? within(this.env.url, address) : this.env.url, [...this.offered, ...this.env.protocols]);
     } catch {
       return false;
     }
     this.ws = ws;
     this.id = id;
-    ws.onopen = () => rust.tell(OPENED, id);
+    ws.onopen = () => rust.say([ws.protocol], OPENED, id);
     ws.onmessage = (event) => this.receive(event.data, id, rust);
     // `error` says nothing that `close` does not say better, and always comes before it.
     ws.onclose = (event) => {
       const held = ws.bufferedAmount;
       this.forget(ws);
-      rust.say(event.reason, undefined, CLOSED, id, event.code + (event.wasClean ? 65536 : 0), held);
+      rust.say([event.reason], CLOSED, id, event.code + (event.wasClean ? 65536 : 0), held);
     };
     return true;
   }
@@ -85,14 +101,20 @@ export class Socket {
     const max = this.maxFrameBytes;
     if (typeof text !== "string") return rust.tell(BINARY, id);
     if (text.length * 3 > max && byteLength(text) > max) return rust.tell(TOO_LARGE, id);
+    const { dialect } = this;
     let frame;
     try {
-      frame = JSON.parse(text);
+      frame = dialect?.parse ? dialect.parse(text) : JSON.parse(text);
     } catch {
       return rust.tell(NOT_JSON, id);
     }
-    const type = frame?.type;
-    const types = this.types;
+    if (!dialect?.parse) this.sort(frame, id, rust);
+    else for (const one of frame) this.sort(one, id, rust);
+  }
+
+  sort(frame, id, rust) {
+    const { dialect, types } = this;
+    const type = typeOf(frame, dialect);
     let route = 0;
     if (typeof type === "string") {
       // A scan with === is faster than a Map: a string fresh from JSON.parse has no hash yet.
@@ -104,8 +126,12 @@ export class Socket {
       }
       if (route === 0 && this.events.hasWildcard(type)) route = types.length + 1;
     }
-    if (route !== 0 && rust.admit(id, route)) this.events.deliver(route, frame);
-    else this.events.show(frame, (key) => rust.received(id, route, key, frame));
+    // 0: it needs no handle; undefined: nobody's.
+    const handle = dialect !== undefined && this.deltas[route - 1] ? this.topics.get(dialect.topic(frame)) : 0;
+    if (route !== 0 && handle !== undefined && rust.admit(id, route, dialect?.order?.(frame) ?? NaN)) {
+      if (handle === 0) this.events.deliver(route, frame, type);
+      else this.events.hand(handle, DELTA, frame);
+    } else this.events.show(frame, (key) => rust.received(id, route, key, frame));
   }
 
   // Keeps a message before Rust decides on it, for it may be sent at once; its id follows from its place. Answers 0, or
@@ -114,7 +140,7 @@ export class Socket {
     receipt.place(this, (this.base + this.texts.length) >>> 0);
     this.texts.push(text);
     this.receipts.push(receipt);
-    const refused = key ? this.rust.say(key, undefined, SEND, bytes, delivery, ttlMs ?? NaN) : this.rust.tell(SEND, bytes, delivery, ttlMs ?? NaN);
+    const refused = key ? this.rust.say([key], SEND, bytes, delivery, ttlMs ?? NaN) : this.rust.tell(SEND, bytes, delivery, ttlMs ?? NaN);
     if (refused !== 0) {
       this.texts.pop();
       this.receipts.pop();
@@ -165,6 +191,14 @@ export class Socket {
   waiting() {
     return this.texts.filter((text) => text !== undefined).map((text) => JSON.parse(text));
   }
+}
+
+// A URL with another path, or with more in its query.
+function within(given, address) {
+  const [path, query] = address.split("?");
+  const url = new URL(path, given);
+  url.search = [new URL(given).search.slice(1), query].filter(Boolean).join("&");
+  return url.href;
 }
 
 // Length in UTF-8 bytes.

@@ -10,13 +10,22 @@ extern "C" {
     /// The class of that name in socket.js.
     pub type Socket;
 
-    /// A row of the route table.
+    /// A row of the route table; an empty event is none.
     #[wasm_bindgen(method)]
-    pub fn route(this: &Socket, frame_type: &str, event: &str);
+    pub fn route(this: &Socket, frame_type: &str, event: &str, delta: bool);
 
-    /// Dials the URL that was resolved. What a browser refuses at once (an insecure URL on a secure page, say) is `false`.
+    /// A subprotocol to offer.
     #[wasm_bindgen(method)]
-    pub fn open(this: &Socket, id: u32) -> bool;
+    pub fn offer(this: &Socket, subprotocol: &str);
+
+    /// Dials the URL that was resolved, with `address` put into it. What a browser refuses at once (an insecure URL on a
+    /// secure page, say) is `false`.
+    #[wasm_bindgen(method)]
+    pub fn open(this: &Socket, id: u32, address: &str) -> bool;
+
+    /// Frames with this topic are the handle's; nobody's where it is 0.
+    #[wasm_bindgen(method)]
+    pub fn bind(this: &Socket, topic: &str, handle: u32);
 
     /// Sends a control frame. A socket that will not take it is about to close, and says so itself.
     #[wasm_bindgen(method)]

@@ -56,7 +56,7 @@ export class Store {
     if (session === null) return this.rust.tell(NOTHING_STORED);
     const { token, clientId, savedAt } = session;
     const age = typeof savedAt === "number" ? Date.now() - savedAt : NaN;
-    this.rust.say(token, clientId, RESTORED, 0, 0, age);
+    this.rust.say([token, clientId], RESTORED, 0, 0, age);
   }
 
   save(data) {

@@ -1,12 +1,12 @@
 //! Defaults and names that the TypeScript side repeats, as files that its own tests read. `BLESS=1 cargo test` writes them.
 
 use moorline::config::NUMBERS;
-use moorline::error::{ApiMisuse, Cause, Fault};
+use moorline::error::{ApiMisuse, Cause, Fault, Rejection};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 
-const CAUSES: [Cause; 12] = [
+const CAUSES: [Cause; 15] = [
     Cause::AttemptsExhausted,
     Cause::Closed,
     Cause::CloseCode,
@@ -15,6 +15,9 @@ const CAUSES: [Cause; 12] = [
     Cause::Lifecycle,
     Cause::Offline,
     Cause::Overloaded,
+    Cause::PairingRequired,
+    Cause::ProtocolUnsupported,
+    Cause::Refused,
     Cause::ServerRestart,
     Cause::Transport,
     Cause::Unauthorized,
@@ -32,10 +35,13 @@ const fn place(cause: Cause) -> usize {
         Cause::Lifecycle => 5,
         Cause::Offline => 6,
         Cause::Overloaded => 7,
-        Cause::ServerRestart => 8,
-        Cause::Transport => 9,
-        Cause::Unauthorized => 10,
-        Cause::UrlProvider => 11,
+        Cause::PairingRequired => 8,
+        Cause::ProtocolUnsupported => 9,
+        Cause::Refused => 10,
+        Cause::ServerRestart => 11,
+        Cause::Transport => 12,
+        Cause::Unauthorized => 13,
+        Cause::UrlProvider => 14,
     }
 }
 
@@ -96,5 +102,6 @@ fn the_names_of_causes_and_errors_are_those_of_the_golden_file() {
     let causes: Vec<&str> = CAUSES.iter().map(|cause| cause.name()).collect();
     let faults: Vec<&str> = Fault::ALL.iter().map(|fault| fault.code()).collect();
     let misuses: Vec<&str> = misuses().iter().map(ApiMisuse::code).collect();
-    compare("events.json", &json!({"causes": causes, "faults": faults, "misuses": misuses}));
+    let rejections: Vec<&str> = Rejection::ALL.iter().map(|rejection| rejection.code()).collect();
+    compare("events.json", &json!({"causes": causes, "faults": faults, "misuses": misuses, "rejections": rejections}));
 }

@@ -30,7 +30,7 @@ fn sockets_come_one_by_one<B: Browser>(line: &Line<B>) {
     let mut closed_for_good = true;
     for (at, seen) in &line.seen {
         match seen {
-            Seen::Open(socket) => {
+            Seen::Open(socket, _) => {
                 assert_eq!(*socket, last + 1, "socket numbers leave no gap");
                 assert!(!closed_for_good, "socket {socket} at {at} after the end");
                 last = *socket;

@@ -1,13 +1,14 @@
 //! The laws of src/protocol/mod.rs, run over every protocol and a fake one that is as difficult as the contract allows.
 //! The second and the fifth are about calls and cursors, of which the Nexus has none.
 
+use crate::dialect::Dialect;
 use crate::line::{Ask, Browser, Line, Seen, config};
 use moorline::Input;
 use moorline::backoff::Chance;
 use moorline::error::Fault;
 use moorline::outbox::Delivery;
 use moorline::protocol::nexus::Nexus;
-use moorline::protocol::{Context, Effect, Inbound, Protocol, RouteRow};
+use moorline::protocol::{Becomes, Context, Effect, Inbound, Protocol, RouteRow};
 use moorline::session::{Snapshot, Stored};
 use moorline::time::Instant;
 use moorline::wire::{CloseCode, Disposition, FrameId, Route, SocketId};
@@ -53,16 +54,15 @@ impl Protocol for Fake {
     }
 
     fn routes(&self) -> Vec<RouteRow> {
-        let row =
-            |frame_type: &'static str, event: Option<&'static str>| RouteRow { frame_type: frame_type.into(), event };
-        vec![row("nod", None), row("token", None), row("news", Some("news"))]
+        let row = |frame_type: &'static str, event: Becomes| RouteRow { frame_type: frame_type.into(), event };
+        vec![row("nod", Becomes::Nothing), row("token", Becomes::Nothing), row("news", Becomes::Event("news"))]
     }
 
     fn control_routes(&self) -> u32 {
         2
     }
 
-    fn opened(&mut self, cx: &mut Context<'_>) {
+    fn opened(&mut self, cx: &mut Context<'_>, _subprotocol: &str) {
         self.greeted = 0;
         cx.send_now(json!({"hello": self.token}).to_string());
         for owed in &self.owed {
@@ -180,7 +180,7 @@ impl Browser for Quiet {
 
 fn line_over(protocol: Box<dyn Protocol>) -> Line<Quiet> {
     let config = config(r#"{"reconnect":{"jitter":"none","baseDelayMs":1000}}"#);
-    let mut line = Line::over(config, protocol, 1, Quiet);
+    let mut line = Line::over(config, protocol, Dialect::of("nexus"), 1, Quiet);
     line.ask(Ask::Connect).expect("always legal");
     line
 }
@@ -241,7 +241,7 @@ fn law_1_no_frame_makes_a_protocol_panic_or_allocate_beyond_its_size() {
             if turn % 50 == 0 {
                 let (now, effects) = (Instant::from_millis(turn), &mut Vec::new());
                 protocol.disconnected(&mut Context { now, effects }, CloseCode::ABNORMAL);
-                protocol.opened(&mut Context { now, effects });
+                protocol.opened(&mut Context { now, effects }, "");
             }
             let inbound = Inbound {
                 // Any route with any frame: a view may disagree with its route.
@@ -306,7 +306,7 @@ fn law_3_nothing_queued_is_sent_before_ready() {
 fn first_words(protocol: &mut dyn Protocol) -> Vec<Effect> {
     let mut effects = Vec::new();
     let now = Instant::from_millis(0);
-    protocol.opened(&mut Context { now, effects: &mut effects });
+    protocol.opened(&mut Context { now, effects: &mut effects }, "");
     effects
 }
 

@@ -1,13 +1,14 @@
 //! The real client inside the least of a driver: performs outputs in order, lets listeners call back in the middle, and
 //! writes down all that could be seen from outside. No network lives here: that is the `Browser`'s part.
 
+use crate::dialect::Dialect;
 use moorline::config::{Config, Options};
 use moorline::error::{ApiMisuse, Fault};
 use moorline::outbox::{Delivery, Fate};
-use moorline::protocol::{self, Event, Protocol, RouteRow};
+use moorline::protocol::{self, Becomes, Event, Protocol, RouteRow, Word};
 use moorline::session::{Snapshot, Stored};
 use moorline::time::Instant;
-use moorline::wire::{CloseCode, FrameId, Route, SocketId};
+use moorline::wire::{CloseCode, FrameId, Handle, Route, SocketId, View};
 use moorline::{Client, Input, Output, Signal};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -42,13 +43,16 @@ pub trait Browser {
 pub enum Seen {
     Restore,
     Resolve(u32),
-    Open(u32),
+    Open(u32, String),
     Transmit(u32, String),
     Sent(u32, u32, String),
     Close(u32, u16, String),
     Persist(Option<Snapshot>),
     Settled { id: u32, fate: Fate, by_choice: bool },
     Event { name: String, detail: Value },
+    Told { handle: Handle, word: Word, number: f64, text: String, frame: Option<Value> },
+    Bind(String, Option<Handle>),
+    Ask(u32, &'static str, String),
 }
 
 pub struct Line<B> {
@@ -67,6 +71,8 @@ pub struct Line<B> {
     frames: BTreeMap<u32, Value>,
     next_frame: u32,
     routes: Vec<RouteRow>,
+    dialect: Dialect,
+    topics: BTreeMap<String, Handle>,
     latest_socket: Option<SocketId>,
     latest_ticket: u32,
     draining: bool,
@@ -74,15 +80,19 @@ pub struct Line<B> {
 
 impl<B: Browser> Line<B> {
     pub fn new(options: &str, seed: u64, browser: B) -> Self {
+        let values = values(options);
         let config = config(options);
-        let protocol = protocol::create(&config);
-        Self::over(config, protocol, seed, browser)
+        let name = values.string("protocol").unwrap_or_else(|| "nexus".into());
+        let protocol = protocol::create(&config, &values).expect("a protocol of that name");
+        Self::over(config, protocol, Dialect::of(&name), seed, browser)
     }
 
-    pub fn over(config: Config, protocol: Box<dyn Protocol>, seed: u64, browser: B) -> Self {
+    pub fn over(config: Config, protocol: Box<dyn Protocol>, dialect: Dialect, seed: u64, browser: B) -> Self {
         let client = Client::new(config, protocol, seed);
         Self {
             routes: client.routes(),
+            dialect,
+            topics: BTreeMap::new(),
             client,
             browser,
             now: 0,
@@ -161,7 +171,11 @@ impl<B: Browser> Line<B> {
     }
 
     pub fn opened(&mut self, socket: SocketId) {
-        self.obey(Input::Opened { socket });
+        self.opened_with(socket, "");
+    }
+
+    pub fn opened_with(&mut self, socket: SocketId, subprotocol: &str) {
+        self.obey(Input::Opened { socket, subprotocol: subprotocol.into() });
     }
 
     pub fn closed(&mut self, socket: SocketId, code: u16, reason: &str, clean: bool) {
@@ -171,16 +185,35 @@ impl<B: Browser> Line<B> {
 
     /// A text message from the server, by the way that the page takes: parse, look up the route, ask the core.
     pub fn received(&mut self, socket: SocketId, text: &str) {
-        let Ok(frame) = serde_json::from_str::<Value>(text) else {
+        let Some(frames) = (self.dialect.parse)(text) else {
             let fault = Fault::NotJson;
             self.obey(Input::Garbled { socket, fault });
             return;
         };
-        let frame_type = frame.get("type").and_then(Value::as_str);
+        for frame in frames {
+            self.sort(socket, frame);
+        }
+    }
+
+    fn sort(&mut self, socket: SocketId, frame: Value) {
+        let frame_type = (self.dialect.frame_type)(&frame);
         let row = frame_type.and_then(|t| self.routes.iter().position(|r| r.frame_type == t));
         let route = row.map_or(Route::NONE, |row| Route(row as u32 + 1));
-        if self.client.admit(socket, route) {
-            self.deliver(route, frame);
+        let is_delta = row.is_some_and(|row| self.routes[row].event == Becomes::Delta);
+        let handle =
+            (self.dialect.topic)(&frame).filter(|_| is_delta).and_then(|topic| self.topics.get(topic)).copied();
+        let somebodys = !is_delta || handle.is_some();
+        if route != Route::NONE && somebodys && self.client.admit(socket, route, (self.dialect.order)(&frame)) {
+            match handle {
+                Some(handle) => self.saw(Seen::Told {
+                    handle,
+                    word: Word::Delta,
+                    number: 0.0,
+                    text: String::new(),
+                    frame: Some(frame),
+                }),
+                None => self.deliver(route, frame),
+            }
             return;
         }
         self.next_frame += 1;
@@ -245,8 +278,8 @@ impl<B: Browser> Line<B> {
                     self.answer(Input::Resolved { ticket, answer });
                 }
             }
-            Output::Open { socket } => {
-                self.saw(Seen::Open(socket.0));
+            Output::Open { socket, address } => {
+                self.saw(Seen::Open(socket.0, address));
                 self.latest_socket = Some(socket);
                 self.browser.open(self.now, socket);
             }
@@ -275,6 +308,14 @@ impl<B: Browser> Line<B> {
                 self.texts = self.texts.split_off(&before);
             }
             Output::Event(event) => self.tell(event),
+            Output::Bind { topic, handle } => {
+                match handle {
+                    Some(handle) => self.topics.insert(topic.clone(), handle),
+                    None => self.topics.remove(&topic),
+                };
+                self.saw(Seen::Bind(topic, handle));
+            }
+            Output::Ask { ticket, what, text } => self.saw(Seen::Ask(ticket, what, text)),
             Output::Timeout(_) => unreachable!("handled by the loop"),
         }
     }
@@ -317,8 +358,17 @@ impl<B: Browser> Line<B> {
             Event::Reconnecting { attempt, delay_ms, cause } => {
                 ("ws-reconnecting", json!({"attempt": attempt, "delayMs": delay_ms, "cause": cause.name()}))
             }
-            Event::Failed { cause, code, attempts } => {
-                ("ws-failed", json!({"cause": cause.name(), "code": code.0, "attempts": attempts}))
+            Event::Failed { cause, code, attempts, frame } => {
+                let mut detail = json!({"cause": cause.name(), "code": code.0, "attempts": attempts});
+                if let Some(frame) = self.frames.get(&frame.0) {
+                    detail["frame"] = frame.clone();
+                }
+                ("ws-failed", detail)
+            }
+            Event::Told { handle, word, frame, number, text } => {
+                let frame = self.frames.get(&frame.0).cloned();
+                self.saw(Seen::Told { handle, word, number, text, frame });
+                return;
             }
             Event::Fault { fault, count: 0 } => ("ws-error", json!({"code": fault.code()})),
             Event::Fault { fault, count } => ("ws-error", json!({"code": fault.code(), "count": count})),
@@ -328,7 +378,7 @@ impl<B: Browser> Line<B> {
 
     fn deliver(&mut self, route: Route, frame: Value) {
         let row = self.routes.get(route.0 as usize - 1);
-        if let Some(name) = row.and_then(|row| row.event) {
+        if let Some(Becomes::Event(name)) = row.map(|row| row.event) {
             self.hear(name.into(), frame);
         }
     }
@@ -358,10 +408,8 @@ pub fn config(options: &str) -> Config {
     let nested: Value = serde_json::from_str(options).expect("options are JSON");
     let close_policy = nested["closePolicy"].as_array().cloned().unwrap_or_default();
     let code = |value: &Value| CloseCode(value.as_u64().expect("a number") as u16);
-    let mut values = Map::new();
-    flatten("", &nested, &mut values);
     Config::parse(Options {
-        values: &Value::Object(values),
+        values: &values(options),
         close_policy: close_policy
             .iter()
             .map(|row| (code(&row[0]), row[1].as_bool().expect("true or false")))
@@ -370,13 +418,24 @@ pub fn config(options: &str) -> Config {
     .expect("options are valid")
 }
 
+/// Options by their paths, as the page hands them on.
+pub fn values(options: &str) -> Value {
+    let mut values = Map::new();
+    flatten("", &serde_json::from_str(options).expect("options are JSON"), &mut values);
+    Value::Object(values)
+}
+
 fn flatten(path: &str, value: &Value, into: &mut Map<String, Value>) {
-    let Value::Object(fields) = value else {
-        into.insert(path.into(), value.clone());
-        return;
-    };
-    for (key, value) in fields {
-        let dot = if path.is_empty() { "" } else { "." };
-        flatten(&format!("{path}{dot}{key}"), value, into);
+    let dot = if path.is_empty() { "" } else { "." };
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(key, value)| flatten(&format!("{path}{dot}{key}"), value, into));
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, value)| flatten(&format!("{path}{dot}{at}"), value, into));
+        }
+        other => {
+            into.insert(path.into(), other.clone());
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The core under a virtual clock: one binary, no sleep, no network, no browser.
 #![cfg(not(target_arch = "wasm32"))]
 
+/// What the JavaScript halves of the protocols read from a frame.
+mod dialect;
 /// The server's end: a Nexus gateway that can be told to misbehave.
 mod gateway;
 /// What must hold after every step, whatever happens.

@@ -4,14 +4,17 @@
 use crate::line::{Ask, Browser, Line, Seen};
 use moorline::error::Fault;
 use moorline::outbox::{Delivery, Fate};
+use moorline::protocol::{Command, Verb, Word};
 use moorline::session::{Snapshot, Stored};
-use moorline::wire::SocketId;
+use moorline::wire::{Handle, SocketId};
 use moorline::{Input, Signal};
 use serde_json::Value;
 
 /// A transcript: the lines of a block with the number of each in its file.
 pub struct Transcript {
     pub file: String,
+    /// Which one is spoken, where the options do not say.
+    pub protocol: &'static str,
     pub lines: Vec<(usize, String)>,
 }
 
@@ -73,7 +76,7 @@ impl Transcript {
     pub fn run(&self) -> Result<(), String> {
         let mut run = Run {
             transcript: self,
-            options: r#"{"reconnect":{"jitter":"none"}}"#.into(),
+            options: with_defaults("{}", self.protocol)?,
             line: None,
             stage: Stage { stored: Some(Ok(None)), provider_by_hand: false, takes: None, holds: 0.0 },
             out: Vec::new(),
@@ -137,7 +140,7 @@ impl Run<'_> {
         }
         let (word, rest) = split(text);
         match word {
-            "options" if self.line.is_none() => self.options = with_plain_waits(rest)?,
+            "options" if self.line.is_none() => self.options = with_defaults(rest, self.transcript.protocol)?,
             "stored" if self.line.is_none() => self.stage.stored = stored(rest)?,
             "provider" if rest == "by hand" => self.stage().provider_by_hand = true,
             "socket" => match split(rest) {
@@ -197,8 +200,13 @@ impl Run<'_> {
             "visible" => line.feed(Input::Signal(Signal::Visible)),
             "back" => line.feed(Input::Signal(Signal::Restored)),
             "opened" => {
-                line.opened(socket(rest)?);
+                let (id, subprotocol) = split(rest);
+                line.opened_with(socket(id)?, subprotocol);
                 Ok(())
+            }
+            "answer" => {
+                let (ticket, texts) = split(rest);
+                line.feed(Input::Answered { ticket: parse(ticket)?, texts: texts_of(texts)? })
             }
             "received" => {
                 let (id, frame) = split(rest);
@@ -216,7 +224,10 @@ impl Run<'_> {
                 line.closed(socket(id)?, parse(code)?, reason, clean);
                 Ok(())
             }
-            _ => return Err("not an input".into()),
+            _ => match verb(word) {
+                Some(verb) => line.feed(Input::Command(command(verb, rest)?)),
+                None => return Err("not an input".into()),
+            },
         };
         if let Err(misuse) = done {
             self.out.push(format!("throws {}", misuse.code()));
@@ -266,7 +277,7 @@ fn show(seen: &Seen, by_hand: bool, silent: bool) -> Option<String> {
         Seen::Restore if silent => "restore".into(),
         Seen::Resolve(_) if by_hand => "resolve".into(),
         Seen::Restore | Seen::Resolve(_) => return None,
-        Seen::Open(socket) => format!("open #{socket}"),
+        Seen::Open(socket, address) => format!("open #{socket} {address}").trim_end().into(),
         Seen::Transmit(socket, text) => format!("transmit #{socket} {text}"),
         Seen::Sent(socket, _, text) => format!("send #{socket} {text}"),
         Seen::Close(socket, code, reason) => format!("close #{socket} {code} {reason}").trim_end().into(),
@@ -281,7 +292,115 @@ fn show(seen: &Seen, by_hand: bool, silent: bool) -> Option<String> {
         Seen::Settled { fate: Fate::Sent, .. } => return None,
         Seen::Settled { id, fate, .. } => format!("receipt {id} {}", fate_name(*fate)),
         Seen::Event { name, detail } => format!("event {name} {detail}"),
+        Seen::Told { handle, word, number, text, frame } => {
+            let mut line = format!("told {} {}", handle_name(*handle), word_name(*word));
+            if *number != 0.0 {
+                line.push_str(&format!(" {number}"));
+            }
+            if !text.is_empty() {
+                line.push_str(&format!(" {text}"));
+            }
+            if let Some(frame) = frame {
+                line.push_str(&format!(" {frame}"));
+            }
+            line
+        }
+        Seen::Bind(topic, Some(handle)) => format!("bind {} {topic}", handle_name(*handle)),
+        Seen::Bind(topic, None) => format!("unbind {topic}"),
+        Seen::Ask(ticket, what, text) => format!("ask {ticket} {what} {text}").trim_end().into(),
     })
+}
+
+/// The page's handles go by their number, the server's by `s1`, `s2`.
+fn handle_name(handle: Handle) -> String {
+    match handle.0 & !(1 << 31) {
+        number if number == handle.0 => number.to_string(),
+        number => format!("s{number}"),
+    }
+}
+
+fn handle(text: &str) -> Result<Handle, String> {
+    match text.strip_prefix('s') {
+        Some(number) => Ok(Handle::of_server(parse(number)?)),
+        None => Ok(Handle(parse(text)?)),
+    }
+}
+
+const fn word_name(word: Word) -> &'static str {
+    match word {
+        Word::Result => "result",
+        Word::Refused => "refused",
+        Word::TimedOut => "timed-out",
+        Word::Lost => "lost",
+        Word::Cancelled => "cancelled",
+        Word::Rejected => "rejected",
+        Word::Sent => "sent",
+        Word::Started => "started",
+        Word::Delta => "delta",
+        Word::Final => "final",
+        Word::Failed => "failed",
+        Word::Stopped => "stopped",
+        Word::Resumed => "resumed",
+        Word::Restarted => "restarted",
+        Word::Gap => "gap",
+        Word::Note => "note",
+        Word::Confirmed => "confirmed",
+        Word::Away => "away",
+        Word::Began => "began",
+        Word::Called => "called",
+        Word::Withdrawn => "withdrawn",
+    }
+}
+
+fn verb(word: &str) -> Option<Verb> {
+    Some(match word {
+        "request" => Verb::Request,
+        "run" => Verb::Run,
+        "notify" => Verb::Notify,
+        "cancel" => Verb::Cancel,
+        "reply" => Verb::Reply,
+        "refuse" => Verb::Refuse,
+        "subscribe" => Verb::Subscribe,
+        "perform" => Verb::Perform,
+        "observe" => Verb::Observe,
+        _ => return None,
+    })
+}
+
+/// `request 1 method timeout:500 key:k {...}`: handle, then plain words, then JSON, which goes as the text behind the words.
+fn command(verb: Verb, rest: &str) -> Result<Command, String> {
+    let (id, rest) = split(rest);
+    let mut made = Command { verb, handle: handle(id)?, texts: [None, None, None], number: None };
+    let mut texts = Vec::new();
+    let mut rest = rest;
+    while !rest.is_empty() {
+        if rest.starts_with(['{', '[', '"']) {
+            texts.push(rest.to_owned());
+            break;
+        }
+        let (word, behind) = split(rest);
+        rest = behind;
+        match word.split_once(':') {
+            Some(("timeout", millis)) => made.number = Some(parse(millis)?),
+            Some(("to", of)) => made.number = Some(f64::from(handle(of)?.0)),
+            Some(("key", key)) => made.texts[2] = Some(key.into()),
+            _ => texts.push(word.to_owned()),
+        }
+    }
+    for (slot, text) in made.texts.iter_mut().zip(texts) {
+        *slot = Some(text);
+    }
+    Ok(made)
+}
+
+/// JSON strings in a row, each a text; `null` is none.
+fn texts_of(text: &str) -> Result<[Option<String>; 3], String> {
+    let mut texts = [None, None, None];
+    let given = serde_json::Deserializer::from_str(text).into_iter::<Option<String>>();
+    for (slot, text) in texts.iter_mut().zip(given) {
+        *slot = text.map_err(|why| format!("{text:?}: {why}", text = why.to_string()))?;
+    }
+    Ok(texts)
 }
 
 const fn fate_name(fate: Fate) -> &'static str {
@@ -302,7 +421,8 @@ fn agrees(expected: &str, came: &str) -> bool {
     if expected_words != came_words {
         return false;
     }
-    let of_the_line = came_words.starts_with("event ws-") && came_words != "event ws-unhandled";
+    let of_the_line =
+        (came_words.starts_with("event ws-") && came_words != "event ws-unhandled") || came_words.starts_with("told ");
     match (expected_json, came_json) {
         (None, None) => true,
         (None, Some(_)) => of_the_line,
@@ -407,8 +527,11 @@ fn stored(text: &str) -> Result<Option<Result<Option<Stored>, Fault>>, String> {
 }
 
 /// A page can hardly write down a random wait: jitter is off unless the options say otherwise.
-fn with_plain_waits(text: &str) -> Result<String, String> {
+fn with_defaults(text: &str, protocol: &str) -> Result<String, String> {
     let mut options = json(text)?;
+    if options["protocol"].is_null() {
+        options["protocol"] = protocol.into();
+    }
     if options["reconnect"]["jitter"].is_null() {
         options["reconnect"]["jitter"] = "none".into();
     }

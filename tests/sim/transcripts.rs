@@ -26,8 +26,23 @@ fn read(path: &Path) -> (String, String) {
     (name.display().to_string(), text)
 }
 
+/// Which protocol a page or a folder of recordings is about.
+fn protocol_of(file: &str) -> &'static str {
+    const NAMES: [(&str, &str); 6] = [
+        ("nexus", "nexus"),
+        ("action-cable", "action-cable"),
+        ("openclaw", "openclaw"),
+        ("json-rpc", "json-rpc"),
+        ("hermes", "hermes"),
+        ("yoi", "observation"),
+    ];
+    let found = NAMES.iter().find(|(part, _)| file.contains(&format!("/{part}")));
+    found.unwrap_or_else(|| panic!("{file}: which protocol is it about?")).1
+}
+
 /// The blocks of a page, in order, each with its line numbers.
 fn blocks(file: &str, text: &str) -> Vec<Transcript> {
+    let protocol = protocol_of(file);
     let mut found = Vec::new();
     let mut open: Option<Vec<(usize, String)>> = None;
     for (index, line) in text.lines().enumerate() {
@@ -35,7 +50,7 @@ fn blocks(file: &str, text: &str) -> Vec<Transcript> {
             (None, "```transcript") => open = Some(Vec::new()),
             (None, _) => {}
             (Some(lines), "```") => {
-                found.push(Transcript { file: file.into(), lines: std::mem::take(lines) });
+                found.push(Transcript { file: file.into(), protocol, lines: std::mem::take(lines) });
                 open = None;
             }
             (Some(lines), line) => lines.push((index + 1, line.into())),
@@ -70,15 +85,17 @@ fn every_transcript_of_a_protocol_page_is_what_the_client_does() {
 
 #[test]
 fn every_recording_is_what_the_client_does() {
-    let recordings: Vec<Transcript> = files("tests/transcripts", "txt")
-        .iter()
-        .map(|path| {
-            let (file, text) = read(path);
-            let lines = text.lines().enumerate();
-            Transcript { file, lines: lines.map(|(index, line)| (index + 1, line.into())).collect() }
-        })
-        .collect();
-    run_all(&recordings);
+    for protocol in ["action-cable", "openclaw", "hermes", "json-rpc", "yoi"] {
+        let recordings: Vec<Transcript> = files(&format!("tests/transcripts/{protocol}"), "txt")
+            .iter()
+            .map(|path| {
+                let (file, text) = read(path);
+                let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.into())).collect();
+                Transcript { protocol: protocol_of(&file), file, lines }
+            })
+            .collect();
+        run_all(&recordings);
+    }
 }
 
 /// Rules are written `**R1.1**` at the place that states them; a transcript names those that it shows by `# R1.1`.
@@ -107,8 +124,7 @@ fn every_rule_of_a_page_is_shown_by_a_transcript() {
 fn every_frame_type_that_the_code_names_stands_in_its_page() {
     for page in files("docs/protocols", "md") {
         let (name, text) = read(&page);
-        let stem = page.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let module = stem.split('-').next().unwrap_or_default();
+        let module = protocol_of(&name).replace('-', "_");
         let (_, code) = read(&root().join(format!("src/protocol/{module}.rs")));
         let quoted: Vec<&str> = code.split('"').skip(1).step_by(2).collect();
         let types = quoted
@@ -127,6 +143,7 @@ fn every_frame_type_that_the_code_names_stands_in_its_page() {
 fn a_transcript_that_is_not_what_the_client_does_is_refused_with_its_line() {
     let of = |text: &str| Transcript {
         file: "page.md".into(),
+        protocol: "nexus",
         lines: text.lines().enumerate().map(|(at, line)| (at + 10, line.into())).collect(),
     };
     let refused = |text: &str| of(text).run().expect_err("it is wrong");

@@ -395,7 +395,7 @@ impl World {
     /// When each socket was opened.
     pub fn dials(&self) -> Vec<u64> {
         let opens = self.line.seen.iter();
-        opens.filter(|(_, seen)| matches!(seen, Seen::Open(_))).map(|(at, _)| *at).collect()
+        opens.filter(|(_, seen)| matches!(seen, Seen::Open(..))).map(|(at, _)| *at).collect()
     }
 
     pub fn fate(&self, id: u32) -> Option<Fate> {
