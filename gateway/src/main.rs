@@ -4,6 +4,7 @@
 mod agents;
 mod allowance;
 mod boundary;
+mod cable;
 mod config;
 mod control;
 mod faults;
@@ -13,6 +14,7 @@ mod hub;
 mod journal;
 mod listener;
 mod model;
+mod openclaw;
 mod options;
 mod outlet;
 mod sessions;
@@ -90,6 +92,7 @@ async fn run(options: Options) -> io::Result<()> {
     let world = World::new(clock.now(), options.config, sessions);
     let hub = Arc::new(Hub::new(clock, world));
     let faults = Arc::new(Faults::new());
+    let openclaw = openclaw::Gateway::new(clock);
 
     let csp = options.csp.map(HeaderValue::try_from).transpose().map_err(io::Error::other)?;
     let files = files::router(options.www.as_deref(), &options.mounts, csp);
@@ -97,6 +100,8 @@ async fn run(options: Options) -> io::Result<()> {
         .route(WORLD_PATH, any(upgrade))
         .with_state(Arc::clone(&hub))
         .nest("/control", control::router(Arc::clone(&hub), Arc::clone(&faults)))
+        .merge(openclaw.router())
+        .merge(cable::router(clock, Box::new(entropy)))
         .merge(files)
         .into_make_service_with_connect_info::<Peer>();
 
@@ -114,7 +119,7 @@ async fn run(options: Options) -> io::Result<()> {
 
     signals.next().await;
     tokio::select! {
-        () = farewell(&hub) => {}
+        () = farewell(&hub, &openclaw) => {}
         () = signals.next() => {}
     }
     serving.abort();
@@ -132,10 +137,11 @@ async fn run(options: Options) -> io::Result<()> {
 }
 
 /// Says goodbye to everyone, and waits until they are gone.
-async fn farewell(hub: &Hub) {
+async fn farewell(hub: &Hub, openclaw: &Arc<openclaw::Gateway>) {
+    openclaw.farewell();
     hub.go_down(None, None).await;
     let gone = async {
-        while hub.open() > 0 {
+        while hub.open() + openclaw.open() > 0 {
             sleep(Duration::from_millis(5)).await;
         }
     };

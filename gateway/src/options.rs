@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::config::{Config, Greet};
 
 pub const USAGE: &str = "\
-moorline-gateway: a development gateway for the Nexus world protocol
+moorline-gateway: a development gateway for moorline's protocols
 
 usage: moorline-gateway [options]
 
@@ -35,7 +35,21 @@ usage: moorline-gateway [options]
   --help                 this text
 
 The first line on stdout is JSON: {\"url\":…,\"ws\":…,\"proxy\":…}. Requests to /control/… need the
-header x-moorline-control: 1. SIGINT and SIGTERM stop it cleanly.";
+header x-moorline-control: 1. SIGINT and SIGTERM stop it cleanly.
+
+OpenClaw is spoken at /openclaw; the token is moorline-openclaw. It plays release 2026.9.6 (protocol 4);
+?version=2026.9.7 has lean deltas, ?protocol=3 is release 2026.5.7. Controls, below /control/openclaw:
+  GET  state, received?connection=N
+  POST config {\"version\", \"token\", \"pairing\": \"silent\"|\"ask\", \"queue\": \"steer\"|\"followup\"|\"collect\"|
+       \"interrupt\", \"challengeMs\", \"helloMs\", \"handshakeMs\", \"tickMs\", \"deltaMs\", \"startMs\", \"skewMs\",
+       \"badTokens\", \"rateLimitMs\", \"allowedOrigins\", \"liveChars\", \"maxPayload\", \"dedupeMs\"}
+  POST gap {\"count\", \"to\"}, event {\"event\", \"payload\", \"to\"}, send {\"frame\"|\"text\", \"to\"}
+  POST close {\"code\", \"reason\"|\"abrupt\": true, \"to\"}, rotate {\"token\"}, revoke, reset, up
+  POST restart {\"downMs\", \"startingMs\", \"finishRuns\", \"kill\"}
+  POST approve {\"requestId\"}, reject {\"requestId\"}
+  POST inject {\"sessionKey\", \"message\", \"label\"}, run {\"sessionKey\", \"message\"}
+Words in a prompt choose the answer: long, slow, think, tool, broken-tool, ask, fail, empty, hang, words:N,
+pace:N; and OpenClaw's traps: replace, late, tail, lost-end.";
 
 const STRICT_CSP: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval' 'unsafe-inline'; \
      connect-src 'self' ws: wss:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:";
@@ -178,7 +192,7 @@ impl Given {
     }
 
     fn mount(self) -> Result<Mount, UsageError> {
-        const WANTS: &str = "/prefix=DIR with a directory that exists, outside /api and /control";
+        const WANTS: &str = "/prefix=DIR with a directory that exists, outside /api, /control and /openclaw";
         let Some((prefix, directory)) = self.text()?.split_once('=') else {
             return Err(self.bad(WANTS));
         };
@@ -189,7 +203,7 @@ impl Given {
         let ["", first, ref rest @ ..] = parts[..] else {
             return Err(self.bad(WANTS));
         };
-        let reserved = ["api", "control"].contains(&first);
+        let reserved = ["api", "control", "openclaw"].contains(&first);
         let directory = PathBuf::from(directory);
         if reserved || !plain(first) || !rest.iter().all(|part| plain(part)) || !directory.is_dir() {
             return Err(self.bad(WANTS));
