@@ -2,7 +2,7 @@
 /** The public class without its loader: what a page calls, handed on to Rust in the order in which it was called. */
 import type { Given, Page } from "../web/page.js";
 import { MoorlineError, refuse } from "./error.js";
-import { check } from "./options.js";
+import { check, type Rules } from "./options.js";
 import { Receipt } from "./receipt.js";
 import type { LineEventMap, Options, SendOptions, Session, State, Stats, Url } from "./types.js";
 
@@ -26,6 +26,11 @@ export abstract class Line extends EventTarget {
   #failure: MoorlineError | undefined;
   #loading = false;
   readonly #heard = new Set<string>();
+  /**
+   * Options that only this entry has, over those that all have.
+   * @internal
+   */
+  static rules?: Rules;
 
   /**
    * Brings wasm. Each entry of the package has its own way.
@@ -39,7 +44,7 @@ export abstract class Line extends EventTarget {
    */
   constructor(url: Url, options: Options = {}) {
     super();
-    check(url, options);
+    check(url, options, new.target.rules);
     this.#url = url;
     this.#options = options;
   }
@@ -219,7 +224,8 @@ export abstract class Line extends EventTarget {
 
 const full = () => new MoorlineError("send.queue-full", "queue full", { retryable: true });
 
-function stringify(frame: unknown): string {
+/** @internal */
+export function stringify(frame: unknown): string {
   try {
     const text = JSON.stringify(frame);
     // JSON leaves functions out without a word.

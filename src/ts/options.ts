@@ -6,9 +6,10 @@ import { refuse } from "./error.js";
 import type { Options, Url } from "./types.js";
 
 /** The least that a number may be, the words that may stand there, what `typeof` says, or more of the same. */
-type Rule = number | unknown[] | "string" | "object" | { [option: string]: Rule };
+type Rule = number | unknown[] | "string" | "object" | Rules;
+export type Rules = { [option: string]: Rule };
 
-const RULES: Rule = {
+const RULES: Rules = {
   protocol: ["nexus"],
   target: "object",
   routes: "object",
@@ -24,9 +25,9 @@ const RULES: Rule = {
 };
 
 /** Throws `config.invalid` or `config.url` for what cannot be meant. */
-export function check(url: Url, options: Options): void {
+export function check(url: Url, options: Options, more?: Rules): void {
   if (typeof url !== "function") checkUrl(url instanceof URL ? url.href : url);
-  walk(RULES, options, "options");
+  walk({ ...RULES, ...more }, options, "options");
   const { target, routes = {}, closePolicy = {} } = options;
   if (target && !target.dispatchEvent) wrong("options.target", "an EventTarget");
   for (const [type, event] of Object.entries(routes))

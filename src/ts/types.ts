@@ -28,6 +28,24 @@ export type ErrorCode =
   | "send.unknown"
   /** `receipt.acked` of a gateway that does not acknowledge: the message was sent, and nothing more will be heard of it. */
   | "send.unacknowledged"
+  /** The server refused a call, or a run failed there: its error is the `cause`. */
+  | "call.remote"
+  /** No answer within `timeoutMs`. */
+  | "call.timeout"
+  /** The line was lost before the answer. `retryable`: whether asking again is safe. */
+  | "call.lost"
+  /** The page did not want it any more: its signal, or `cancel`. */
+  | "call.aborted"
+  /** The protocol has no such thing. */
+  | "call.unsupported"
+  /** As many calls wait as may: `queue.maxMessages`, `queue.maxBytes`. */
+  | "call.queue-full"
+  /** Longer than the server takes. */
+  | "call.too-large"
+  /** The subscription that it was for has ended. */
+  | "subscription.ended"
+  /** The line observes something else. */
+  | "observe.busy"
   /** The server sent a binary message. */
   | "frame.binary"
   /** The server sent more than `maxFrameBytes`. */
@@ -59,6 +77,9 @@ export type Cause =
   | "lifecycle"
   | "offline"
   | "overloaded"
+  | "pairing-required"
+  | "protocol-unsupported"
+  | "refused"
   | "server-restart"
   | "transport"
   | "unauthorized"
@@ -99,7 +120,7 @@ export interface Session {
 
 export interface Options {
   /** Which protocol the gateway speaks. Default `"nexus"`. */
-  protocol?: "nexus";
+  protocol?: "nexus" | "action-cable" | "openclaw" | "json-rpc" | "hermes" | "observation";
   /** Where events are dispatched. Default `window`, in a worker `globalThis`; `null`: on the line alone. */
   target?: EventTarget | null;
   /**
@@ -194,6 +215,8 @@ export interface FailedDetail {
   cause: Cause;
   code: number;
   attempts: number;
+  /** The frame in which the server said why, where it said so. */
+  frame?: unknown;
 }
 export interface UnhandledDetail {
   reason: "no-route" | "no-type" | "not-an-object";

@@ -1,6 +1,6 @@
 // The JavaScript half of env.rs: the url provider and the signals of the surroundings.
 
-import { ANSWERED, BACK, OFFLINE, ONLINE, PUT_AWAY, RESOLVED, RESUMED, RING, UNRESOLVED, VISIBLE } from "./rust.js";
+import { ANSWERED, BACK, OFFLINE, ONLINE, PUT_AWAY, RESOLVED, RING, THAWED, UNRESOLVED, VISIBLE } from "./rust.js";
 
 export class Env {
   constructor(provider, events, dialect) {
@@ -67,7 +67,7 @@ export class Env {
     on(globalThis, "offline", () => rust.tell(OFFLINE));
     on(document, "visibilitychange", () => document.visibilityState === "visible" && rust.tell(VISIBLE));
     on(globalThis, "pageshow", (event) => event.persisted && rust.tell(BACK));
-    on(document, "resume", () => rust.tell(RESUMED));
+    on(document, "resume", () => rust.tell(THAWED));
     on(globalThis, "pagehide", () => rust.tell(PUT_AWAY));
     on(document, "freeze", () => rust.tell(PUT_AWAY));
   }

@@ -1,7 +1,7 @@
 // The JavaScript half of events.rs: what the page hears. A frame stays the object that the browser's parser made; here it
 // waits, if it has to, and becomes the `detail` of an event, or goes to whoever has the handle.
 
-import { BEGAN, REJECTED } from "./rust.js";
+import { BEGAN, CALLED, REJECTED } from "./rust.js";
 
 export class Events {
   constructor({ line, ErrorType, heard, dialect }, target, wildcard = dialect?.wildcard, maxAttempts) {
@@ -49,8 +49,9 @@ export class Events {
 
   told(handle, word, key, number, text) {
     const frame = this.inbox.get(key);
-    if (word === BEGAN) this.handles.set(handle, this.began(handle, frame, text));
-    else this.hand(handle, word, frame, number, text);
+    if (word !== BEGAN && word !== CALLED) return this.hand(handle, word, frame, number, text);
+    const hearer = this.began(handle, word, frame, text);
+    if (hearer) this.handles.set(handle, hearer);
   }
 
   // Lets Rust look at a frame; it stays here for as long as Rust holds its key.

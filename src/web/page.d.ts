@@ -1,8 +1,14 @@
 // The face of page.js, for the shim.
 import type * as Glue from "#abi/moorline.js";
 import type { MoorlineError } from "../ts/error.js";
+import type { Dialect } from "../ts/protocol.js";
 import type { Receipt } from "../ts/receipt.js";
 import type { Options, Session, Url } from "../ts/types.js";
+
+/** Whoever has a handle. `true` says that nothing more will come for it. */
+export interface Hearer {
+  told(word: number, frame: any, number: number, text: string): boolean;
+}
 
 export interface Given {
   line: EventTarget;
@@ -11,6 +17,9 @@ export interface Given {
   /** Event types for which the line itself has, or once had, a listener. */
   heard: Set<string>;
   ErrorType: typeof MoorlineError;
+  dialect?: Dialect;
+  /** Answers with who hears of what the server has begun. */
+  began?(page: Page, handle: number, word: number, frame: any, text: string): Hearer | undefined;
 }
 
 export declare class Page {
@@ -19,6 +28,7 @@ export declare class Page {
   readonly events: {
     readonly dead: MoorlineError | undefined;
     on(type: string, listener: (detail: never) => void): () => void;
+    dispatch(type: string, detail: unknown): void;
   };
   readonly socket: {
     send(text: string, receipt: Receipt, bytes: number, delivery: number, key?: string, ttlMs?: number): number;
@@ -28,6 +38,7 @@ export declare class Page {
     readonly session: Session | null;
     load(): Session | null | Promise<Session | null>;
   };
+  command(verb: number, handle: number, hearer?: Hearer, texts?: (string | undefined)[], number?: number): void;
   connect(): void;
   disconnect(code: number, reason: string): void;
   save(data: object): void;

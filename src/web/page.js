@@ -24,7 +24,7 @@ export class Page {
   constructor(given, wildcard, { target = globalThis, session = {}, reconnect = {}, maxFrameBytes = 16777216 }) {
     const { dialect } = given;
     this.events = new Events(given, target, wildcard, reconnect.maxAttempts ?? Infinity);
-    this.events.began = (handle, frame, text) => given.began(this, handle, frame, text);
+    this.events.began = (...facts) => given.began?.(this, ...facts);
     this.store = new Store(session.storage, session.key ?? dialect?.sessionKey, this.events);
     this.env = new Env(given.url, this.events, dialect);
     this.socket = new Socket(this.events, this.env, maxFrameBytes, dialect);

@@ -21,7 +21,7 @@ export const ONLINE = 12;
 export const OFFLINE = 13;
 export const VISIBLE = 14;
 export const BACK = 15;
-export const RESUMED = 16;
+export const THAWED = 16;
 export const PUT_AWAY = 17;
 /** a: bytes, b: delivery (0 queue, 1 drop, 2 latest), x: ttlMs or NaN; text: key */
 export const SEND = 18;

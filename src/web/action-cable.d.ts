@@ -1,0 +1,3 @@
+import type { Dialect } from "../ts/protocol.js";
+
+export declare const dialect: Dialect;

@@ -1,0 +1,3 @@
+import type { CallDialect } from "../ts/calls.js";
+
+export declare const dialect: CallDialect;

@@ -1,0 +1,11 @@
+// The JavaScript half of src/protocol/hermes.rs: what is read from a frame in the page.
+
+export const dialect = {
+  name: "hermes",
+  sessionKey: "moorline-hermes",
+  type: (frame) => frame?.type,
+  result: (frame) => frame.result,
+  delta: (frame, before) => ({ text: before + frame.text, appended: frame.text }),
+  whole: (frame) => frame?.text,
+  error: (frame) => ({ message: frame?.error?.message ?? "", cause: frame?.error }),
+};
