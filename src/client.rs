@@ -117,7 +117,9 @@ impl Client {
                 self.waiting_since = self.waiting_since.or(Some(now));
                 self.flush();
             }
+            #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
             Input::Command(command) => self.ask(now, |protocol, cx| protocol.command(cx, command)),
+            #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
             Input::Answered { ticket, texts } => self.ask(now, |protocol, cx| protocol.answered(cx, ticket, texts)),
             Input::Session(snapshot) => self.protocol.restore(snapshot),
             Input::Dispose => self.dispose(now),
@@ -668,8 +670,7 @@ impl Client {
             Effect::SetTimer(millis) => self.timers.set(Timer::Protocol, now.after(millis)),
             Effect::StopTimer | Effect::WakeAt(None) => self.timers.stop(Timer::Protocol),
             Effect::WakeAt(Some(at)) => self.timers.set(Timer::Protocol, at),
-            Effect::Bind(topic, handle) => self.outputs.push_back(Output::Bind { topic, handle }),
-            Effect::Ask(ticket, what, text) => self.outputs.push_back(Output::Ask { ticket, what, text }),
+            Effect::Act(act) => self.outputs.push_back(Output::Act(act)),
             Effect::Expect(within_ms) => {
                 self.heartbeat.expect(within_ms);
                 if matches!(self.state, State::Ready { .. }) {

@@ -2,10 +2,10 @@
 
 use crate::error::Fault;
 use crate::outbox::{Delivery, Settled};
-use crate::protocol::{Command, Event};
+use crate::protocol::{self, Act, Event};
 use crate::session::{Snapshot, Stored};
 use crate::time::Instant;
-use crate::wire::{CloseCode, FrameId, Handle, Route, SocketId, View};
+use crate::wire::{CloseCode, FrameId, Route, SocketId, View};
 use alloc::string::String;
 
 /// Everything that can happen. Any input is legal at any time.
@@ -21,8 +21,10 @@ pub enum Input<'a> {
         ttl_ms: Option<f64>,
     },
     /// What only the protocol understands.
-    Command(Command),
-    /// The page has done what `Output::Ask` asked; no text where it could not.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    Command(protocol::Command),
+    /// The page has done what `Act::Ask` asked; no text where it could not.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
     Answered {
         ticket: u32,
         texts: [Option<String>; 3],
@@ -132,17 +134,7 @@ pub enum Output {
         before: u32,
     },
     Event(Event),
-    /// Frames with this topic belong to that handle, or to none any more.
-    Bind {
-        topic: String,
-        handle: Option<Handle>,
-    },
-    /// Something that only the page can do (sign, fetch, remember) and answers with `Input::Answered`.
-    Ask {
-        ticket: u32,
-        what: &'static str,
-        text: String,
-    },
+    Act(Act),
     /// Nothing more to do until then.
     Timeout(Option<Instant>),
 }

@@ -20,7 +20,7 @@ pub mod calls;
 pub mod nexus;
 
 use crate::config::Config;
-use crate::error::{Cause, Fault, Rejection};
+use crate::error::{self, Cause, Fault};
 use crate::session::Snapshot;
 use crate::time::Instant;
 use crate::wire::{CloseCode, Disposition, FrameId, Handle, Route, View};
@@ -46,8 +46,20 @@ pub enum Event {
     Frame { route: Route, frame: FrameId },
     /// A frame without one.
     Unhandled { frame: FrameId },
+}
+
+/// What only protocols with handles want done. A build without them has none of it, and carries nothing for it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
     /// Something about a call, a run, a subscription or an observation. What `number` and `text` are, the word says.
-    Told { handle: Handle, word: Word, frame: FrameId, number: f64, text: String },
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    Tell { handle: Handle, word: Word, frame: FrameId, number: f64, text: String },
+    /// Frames with this topic belong to that handle, or to none any more.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    Bind { topic: String, handle: Option<Handle> },
+    /// Something that only the page can do (sign, fetch, remember) and answers with `Input::Answered`.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    Ask { ticket: u32, what: &'static str, text: String },
 }
 
 /// What a handle hears. The numbers are those of src/web/rust.js.
@@ -216,11 +228,13 @@ pub trait Protocol {
     }
 
     /// The page asks for something. One that the protocol does not know is refused.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
     fn command(&mut self, cx: &mut Context<'_>, command: Command) {
-        cx.reject(command.handle, Rejection::Unsupported);
+        cx.reject(command.handle, error::Rejection::Unsupported);
     }
 
     /// The page's answer to `Context::ask`.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
     fn answered(&mut self, cx: &mut Context<'_>, ticket: u32, texts: [Option<String>; 3]) {
         let _ = (cx, ticket, texts);
     }
@@ -247,8 +261,7 @@ pub enum Effect {
     SetTimer(u64),
     StopTimer,
     WakeAt(Option<Instant>),
-    Bind(String, Option<Handle>),
-    Ask(u32, &'static str, String),
+    Act(Act),
     Expect(u64),
     Drop(Cause),
     Fail(Cause, FrameId),
@@ -304,30 +317,6 @@ impl Context<'_> {
         self.effects.push(Effect::WakeAt(at));
     }
 
-    /// Tells a handle of a frame, or of nothing but the word.
-    pub fn tell(&mut self, handle: Handle, word: Word, frame: FrameId) {
-        self.tell_more(handle, word, frame, 0.0, String::new());
-    }
-
-    pub fn tell_more(&mut self, handle: Handle, word: Word, frame: FrameId, number: f64, text: String) {
-        self.effects.push(Effect::Emit(Event::Told { handle, word, frame, number, text }));
-    }
-
-    /// Ends what has not begun.
-    pub fn reject(&mut self, handle: Handle, why: Rejection) {
-        self.tell_more(handle, Word::Rejected, FrameId::NONE, 0.0, why.code().into());
-    }
-
-    /// Frames with this topic belong to the handle from now on, or to none.
-    pub fn bind(&mut self, topic: String, handle: Option<Handle>) {
-        self.effects.push(Effect::Bind(topic, handle));
-    }
-
-    /// Has the page do what only it can; `Protocol::answered` gets the same ticket back.
-    pub fn ask(&mut self, ticket: u32, what: &'static str, text: String) {
-        self.effects.push(Effect::Ask(ticket, what, text));
-    }
-
     /// So many milliseconds of silence end the socket, unless the page has said otherwise.
     pub fn expect_frames(&mut self, within_ms: u64) {
         self.effects.push(Effect::Expect(within_ms));
@@ -366,6 +355,34 @@ impl Context<'_> {
     /// The server's word on when to come back, should the socket end.
     pub fn advise(&mut self, retry_after_ms: f64, spread_ms: f64) {
         self.effects.push(Effect::Advice { retry_after_ms, spread_ms });
+    }
+}
+
+/// The verbs of protocols with handles.
+#[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+impl Context<'_> {
+    /// Tells a handle of a frame, or of nothing but the word.
+    pub fn tell(&mut self, handle: Handle, word: Word, frame: FrameId) {
+        self.tell_more(handle, word, frame, 0.0, String::new());
+    }
+
+    pub fn tell_more(&mut self, handle: Handle, word: Word, frame: FrameId, number: f64, text: String) {
+        self.effects.push(Effect::Act(Act::Tell { handle, word, frame, number, text }));
+    }
+
+    /// Ends what has not begun.
+    pub fn reject(&mut self, handle: Handle, why: error::Rejection) {
+        self.tell_more(handle, Word::Rejected, FrameId::NONE, 0.0, why.code().into());
+    }
+
+    /// Frames with this topic belong to the handle from now on, or to none.
+    pub fn bind(&mut self, topic: String, handle: Option<Handle>) {
+        self.effects.push(Effect::Act(Act::Bind { topic, handle }));
+    }
+
+    /// Has the page do what only it can; `Protocol::answered` gets the same ticket back.
+    pub fn ask(&mut self, ticket: u32, what: &'static str, text: String) {
+        self.effects.push(Effect::Act(Act::Ask { ticket, what, text }));
     }
 }
 

@@ -7,6 +7,7 @@ use super::storage::Store;
 use crate::client::Client;
 use crate::contract::{Input, Output};
 use crate::error::ApiMisuse;
+use crate::protocol::Act;
 use crate::wire::{CloseCode, SocketId};
 use alloc::string::String;
 use core::cell::{Cell, RefCell, RefMut};
@@ -106,14 +107,29 @@ impl Driver {
             Output::Settle(settled) => self.socket.settle(settled.from, settled.count, settled.fate as u32),
             Output::Release { before } => self.socket.release(before),
             Output::Event(event) => self.events.tell(event),
-            Output::Bind { topic, handle } => self.socket.bind(&topic, handle.map_or(0, |handle| handle.0)),
-            Output::Ask { ticket, what, text } => self.env.ask(ticket, what, &text),
+            Output::Act(act) => self.act(act),
             Output::Timeout(at) => {
                 self.alarm.arm(&self.env, self.clock.last(), at);
                 return Done::All;
             }
         }
         Done::Nothing
+    }
+
+    #[cfg(feature = "handles")]
+    fn act(&self, act: Act) {
+        match act {
+            Act::Tell { handle, word, frame, number, text } => {
+                self.events.told(handle.0, word as u32, frame.0, number, &text);
+            }
+            Act::Bind { topic, handle } => self.socket.bind(&topic, handle.map_or(0, |handle| handle.0)),
+            Act::Ask { ticket, what, text } => self.env.ask(ticket, what, &text),
+        }
+    }
+
+    #[cfg(not(feature = "handles"))]
+    fn act(&self, act: Act) {
+        match act {}
     }
 
     /// The core, for as long as one statement takes: no borrow may be held while the page's code can run.

@@ -12,6 +12,7 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn resolve(this: &Env, ticket: u32);
     /// Asks the page's half of the protocol.
+    #[cfg(feature = "handles")]
     #[wasm_bindgen(method)]
     pub fn ask(this: &Env, ticket: u32, what: &str, text: &str);
     /// The one timer: replaces what was set; a negative wait sets none.

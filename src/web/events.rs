@@ -22,8 +22,10 @@ extern "C" {
     fn failed(this: &Events, cause: &str, code: u16, attempts: u32, key: u32);
     #[wasm_bindgen(method)]
     fn fault(this: &Events, code: &str, count: u32);
+    /// Tells a handle.
+    #[cfg(feature = "handles")]
     #[wasm_bindgen(method)]
-    fn told(this: &Events, handle: u32, word: u32, key: u32, number: f64, text: &str);
+    pub fn told(this: &Events, handle: u32, word: u32, key: u32, number: f64, text: &str);
 }
 
 impl Events {
@@ -40,9 +42,6 @@ impl Events {
             }
             Event::Failed { cause, code, attempts, frame } => self.failed(cause.name(), code.0, attempts, frame.0),
             Event::Fault { fault, count } => self.fault(fault.code(), count),
-            Event::Told { handle, word, frame, number, text } => {
-                self.told(handle.0, word as u32, frame.0, number, &text);
-            }
         }
     }
 }

@@ -11,9 +11,9 @@ use crate::config::{Config, Options};
 use crate::contract::{Input, Signal};
 use crate::error::Fault;
 use crate::outbox::Delivery;
-use crate::protocol::{self, Becomes, Command, Verb};
+use crate::protocol::{self, Becomes};
 use crate::session::{Snapshot, Stored};
-use crate::wire::{CloseCode, FrameId, Handle, Route, SocketId, View};
+use crate::wire::{CloseCode, FrameId, Route, SocketId, View};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -152,7 +152,7 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
     let Some(driver) = driver(line) else {
         return 1;
     };
-    let [first, second, third] = core::mem::take(unsafe { &mut *TEXTS.0.get() });
+    let [first, second, _third] = core::mem::take(unsafe { &mut *TEXTS.0.get() });
     let socket = SocketId(a);
     let input = match what {
         0 => Input::Connect,
@@ -200,13 +200,16 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
             driver.client().set_policy(CloseCode(a as u16), b != 0);
             return 0;
         }
+        #[cfg(feature = "handles")]
         26 => {
-            let Some(verb) = Verb::numbered(b) else {
+            let Some(verb) = protocol::Verb::numbered(b) else {
                 return 1;
             };
-            Input::Command(Command { verb, handle: Handle(a), texts: [first, second, third], number: given(x) })
+            let texts = [first, second, _third];
+            Input::Command(protocol::Command { verb, handle: crate::wire::Handle(a), texts, number: given(x) })
         }
-        27 => Input::Answered { ticket: a, texts: [first, second, third] },
+        #[cfg(feature = "handles")]
+        27 => Input::Answered { ticket: a, texts: [first, second, _third] },
         _ => {
             driver.client().set_retry(f64::from(a), f64::from(b), x);
             return 0;

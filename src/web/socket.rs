@@ -24,6 +24,7 @@ extern "C" {
     pub fn open(this: &Socket, id: u32, address: &str) -> bool;
 
     /// Frames with this topic are the handle's; nobody's where it is 0.
+    #[cfg(feature = "handles")]
     #[wasm_bindgen(method)]
     pub fn bind(this: &Socket, topic: &str, handle: u32);
 

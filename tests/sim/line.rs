@@ -5,7 +5,7 @@ use crate::dialect::Dialect;
 use moorline::config::{Config, Options};
 use moorline::error::{ApiMisuse, Fault};
 use moorline::outbox::{Delivery, Fate};
-use moorline::protocol::{self, Becomes, Event, Protocol, RouteRow, Word};
+use moorline::protocol::{self, Act, Becomes, Event, Protocol, RouteRow, Word};
 use moorline::session::{Snapshot, Stored};
 use moorline::time::Instant;
 use moorline::wire::{CloseCode, FrameId, Handle, Route, SocketId, View};
@@ -308,14 +308,18 @@ impl<B: Browser> Line<B> {
                 self.texts = self.texts.split_off(&before);
             }
             Output::Event(event) => self.tell(event),
-            Output::Bind { topic, handle } => {
+            Output::Act(Act::Tell { handle, word, frame, number, text }) => {
+                let frame = self.frames.get(&frame.0).cloned();
+                self.saw(Seen::Told { handle, word, number, text, frame });
+            }
+            Output::Act(Act::Bind { topic, handle }) => {
                 match handle {
                     Some(handle) => self.topics.insert(topic.clone(), handle),
                     None => self.topics.remove(&topic),
                 };
                 self.saw(Seen::Bind(topic, handle));
             }
-            Output::Ask { ticket, what, text } => self.saw(Seen::Ask(ticket, what, text)),
+            Output::Act(Act::Ask { ticket, what, text }) => self.saw(Seen::Ask(ticket, what, text)),
             Output::Timeout(_) => unreachable!("handled by the loop"),
         }
     }
@@ -364,11 +368,6 @@ impl<B: Browser> Line<B> {
                     detail["frame"] = frame.clone();
                 }
                 ("ws-failed", detail)
-            }
-            Event::Told { handle, word, frame, number, text } => {
-                let frame = self.frames.get(&frame.0).cloned();
-                self.saw(Seen::Told { handle, word, number, text, frame });
-                return;
             }
             Event::Fault { fault, count: 0 } => ("ws-error", json!({"code": fault.code()})),
             Event::Fault { fault, count } => ("ws-error", json!({"code": fault.code(), "count": count})),
