@@ -28,15 +28,15 @@ pub struct Denied {
 }
 
 impl Denied {
-    pub fn because(refusal: Refusal, code: u16, reason: impl Into<String>) -> Self {
-        Self { refusal, code, reason: reason.into() }
+    pub fn because(refusal: Refusal, code: u16, reason: impl Into<String>) -> Box<Self> {
+        Box::new(Self { refusal, code, reason: reason.into() })
     }
 }
 
-impl From<Refusal> for Denied {
+impl From<Refusal> for Box<Denied> {
     fn from(refusal: Refusal) -> Self {
         let reason = refusal.message.clone();
-        Self { refusal, code: 1008, reason }
+        Denied::because(refusal, 1008, reason)
     }
 }
 
@@ -230,7 +230,7 @@ struct Granted {
 
 impl State {
     /// What `connect` is answered with. The order of the checks is the order in which a client hears of its mistakes.
-    pub fn connect(&mut self, now: Time, id: ConnectionId, params: &Value) -> Result<Value, Denied> {
+    pub fn connect(&mut self, now: Time, id: ConnectionId, params: &Value) -> Result<Value, Box<Denied>> {
         if self.phase == super::Phase::Starting {
             let refusal = Refusal::unavailable("gateway starting; retry shortly", "startup-sidecars");
             return Err(Denied::because(refusal, 1013, "gateway starting"));
@@ -261,7 +261,7 @@ impl State {
             let message = "unauthorized: too many failed authentication attempts (retry later)";
             return Err(Refusal { retry_after_ms: Some(ms), ..Refusal::detailed(message, details) }.into());
         }
-        let granted = self.grant(now, version, origin.as_deref(), &asked).map_err(|denied| *denied)?;
+        let granted = self.grant(now, version, origin.as_deref(), &asked)?;
         let hello = self.hello(now, id, version, &asked, &granted);
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.device = asked.device.as_ref().and_then(|device| device["id"].as_str()).map(str::to_owned);
@@ -272,7 +272,7 @@ impl State {
     }
 
     /// Origins are looked at as soon as there is one, and demanded of what can only be a page.
-    fn check_origin(&self, connection: &Connection, asked: &Asked) -> Result<(), Denied> {
+    fn check_origin(&self, connection: &Connection, asked: &Asked) -> Result<(), Box<Denied>> {
         let reason = match &connection.origin {
             None if !asked.is_webchat() => return Ok(()),
             None => "origin missing or invalid",
@@ -295,7 +295,7 @@ impl State {
     }
 
     /// A device's proof, if there is one, has to be whole, fresh, for this connection, and right.
-    fn check_proof(&self, now: Time, connection: &Connection, asked: &Asked) -> Result<(), Denied> {
+    fn check_proof(&self, now: Time, connection: &Connection, asked: &Asked) -> Result<(), Box<Denied>> {
         let Some(device) = &asked.device else {
             return Ok(());
         };
@@ -341,7 +341,6 @@ impl State {
         origin: Option<&str>,
         asked: &Asked,
     ) -> Result<Granted, Box<Denied>> {
-        let boxed = |refusal: Refusal| Box::new(Denied::from(refusal));
         let device = asked.device.as_ref().and_then(|device| device["id"].as_str()).map(str::to_owned);
         let secret = self.config.token.as_str();
         let shared = asked.secret("token") == Some(secret)
@@ -353,7 +352,7 @@ impl State {
                 let scopes = if kept { scopes } else { BTreeSet::new() };
                 return Ok(Granted { method: "token", scopes, token: None });
             };
-            self.pair(&device, origin, asked, &scopes).map_err(boxed)?;
+            self.pair(&device, origin, asked, &scopes)?;
             let token = self.issue(now, &device, asked, &scopes);
             return Ok(Granted { method: "token", scopes, token: Some(token) });
         }
@@ -367,9 +366,9 @@ impl State {
         {
             if !scopes.is_subset(&token.scopes) {
                 let message = "unauthorized: device token scope mismatch (re-pair or approve scope upgrade)";
-                return Err(boxed(unauthorized(message, "AUTH_SCOPE_MISMATCH", "scope_mismatch", false)));
+                return Err(unauthorized(message, "AUTH_SCOPE_MISMATCH", "scope_mismatch", false).into());
             }
-            self.pair(device, origin, asked, &scopes).map_err(boxed)?;
+            self.pair(device, origin, asked, &scopes)?;
             return Ok(Granted { method: "device-token", scopes, token: Some(token.clone()) });
         }
         let refusal = wrong(asked, device.is_some(), token.is_some());
@@ -377,7 +376,7 @@ impl State {
         if let Some(origin) = origin.filter(|_| counts) {
             self.registry.count_wrong(now, origin, self.config.bad_tokens, self.config.rate_limit_ms);
         }
-        Err(boxed(refusal))
+        Err(refusal.into())
     }
 
     /// Whether the device is known as it presents itself; if not, it is taken on in silence or has to wait.
@@ -479,7 +478,7 @@ impl State {
     }
 }
 
-fn mismatch(version: Version, params: &Value) -> Result<(), Denied> {
+fn mismatch(version: Version, params: &Value) -> Result<(), Box<Denied>> {
     let (least, most) = (&params["minProtocol"], &params["maxProtocol"]);
     let protocol = version.protocol();
     if (least.as_u64()..=most.as_u64()).contains(&Some(protocol)) {

@@ -132,7 +132,7 @@ enum Audience<'a> {
 }
 
 /// Why a request is refused.
-struct Refusal {
+pub struct Refusal {
     code: &'static str,
     message: String,
     details: Option<Value>,
@@ -219,17 +219,21 @@ impl Gateway {
         let jobs = std::mem::take(&mut state.jobs);
         drop(state);
         for job in jobs {
-            let gateway = Arc::clone(self);
-            match job {
-                Job::Run(id) => tokio::spawn(runs::perform(gateway, id)),
-                Job::Hello(id) => tokio::spawn(async move {
-                    let pause = gateway.state().config.hello_ms;
-                    sleep(Duration::from_millis(pause)).await;
-                    gateway.step(|state, now| state.greet(now, id));
-                }),
-            };
+            self.begin(job);
         }
         result
+    }
+
+    fn begin(self: &Arc<Self>, job: Job) {
+        let gateway = Arc::clone(self);
+        match job {
+            Job::Run(id) => tokio::spawn(runs::perform(gateway, id)),
+            Job::Hello(id) => tokio::spawn(async move {
+                let pause = gateway.state().config.hello_ms;
+                sleep(Duration::from_millis(pause)).await;
+                gateway.step(|state, now| state.greet(now, id));
+            }),
+        };
     }
 
     fn join(self: &Arc<Self>, visitor: Visitor) -> (Arc<Outlet>, Operator) {

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -148,6 +150,26 @@ pub struct Client {
 impl Client {
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let (socket, _) = soon("the handshake", tokio_tungstenite::connect_async(url)).await?;
+        Ok(Self { socket })
+    }
+
+    /// Connects as a page of this origin does.
+    pub async fn connect_from(url: &str, origin: Option<&str>) -> Result<Self, Error> {
+        let mut request = url.into_client_request()?;
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", origin.parse().expect("a header value"));
+        }
+        let (socket, _) = soon("the handshake", tokio_tungstenite::connect_async(request)).await?;
+        Ok(Self { socket })
+    }
+
+    /// Connects with headers of its own.
+    pub async fn connect_with(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
+        let mut request = url.into_client_request()?;
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().expect("a header's value"));
+        }
+        let (socket, _) = soon("the handshake", tokio_tungstenite::connect_async(request)).await?;
         Ok(Self { socket })
     }
 

@@ -5,6 +5,10 @@
 /// A gateway process, its controls, and clients.
 mod harness;
 
+/// Action Cable: what Rails' server does, its races, and how its connections end.
+mod action_cable;
+/// AnyCable's extension: sessions that are restored, histories, presence.
+mod anycable;
 /// Bounds: what a client cannot make the gateway do.
 mod bounds;
 /// Whom the controls obey, and what they do.
@@ -15,5 +19,7 @@ mod faults;
 mod files;
 /// Starting, stopping, being killed, and what is remembered.
 mod lifecycle;
+/// OpenClaw: connecting with a real key, runs, and every trap.
+mod openclaw;
 /// A few conversations from end to end.
 mod sessions;
