@@ -2,7 +2,7 @@
 
 use crate::error::Fault;
 use crate::outbox::{Delivery, Settled};
-use crate::protocol::{self, Act, Event};
+use crate::protocol::{Act, Event};
 use crate::session::{Snapshot, Stored};
 use crate::time::Instant;
 use crate::wire::{CloseCode, FrameId, Route, SocketId, View};
@@ -22,7 +22,7 @@ pub enum Input<'a> {
     },
     /// What only the protocol understands.
     #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
-    Command(protocol::Command),
+    Command(crate::protocol::Command),
     /// The page has done what `Act::Ask` asked; no text where it could not.
     #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
     Answered {

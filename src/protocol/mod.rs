@@ -18,9 +18,11 @@
 pub mod calls;
 #[cfg(any(feature = "nexus", not(target_arch = "wasm32")))]
 pub mod nexus;
+#[cfg(any(feature = "observation", not(target_arch = "wasm32")))]
+pub mod observation;
 
 use crate::config::Config;
-use crate::error::{self, Cause, Fault};
+use crate::error::{Cause, Fault};
 use crate::session::Snapshot;
 use crate::time::Instant;
 use crate::wire::{CloseCode, Disposition, FrameId, Handle, Route, View};
@@ -230,7 +232,7 @@ pub trait Protocol {
     /// The page asks for something. One that the protocol does not know is refused.
     #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
     fn command(&mut self, cx: &mut Context<'_>, command: Command) {
-        cx.reject(command.handle, error::Rejection::Unsupported);
+        cx.reject(command.handle, crate::error::Rejection::Unsupported);
     }
 
     /// The page's answer to `Context::ask`.
@@ -371,7 +373,7 @@ impl Context<'_> {
     }
 
     /// Ends what has not begun.
-    pub fn reject(&mut self, handle: Handle, why: error::Rejection) {
+    pub fn reject(&mut self, handle: Handle, why: crate::error::Rejection) {
         self.tell_more(handle, Word::Rejected, FrameId::NONE, 0.0, why.code().into());
     }
 
@@ -391,6 +393,8 @@ pub fn create(config: &Config, values: &dyn View) -> Option<Box<dyn Protocol>> {
     Some(match values.string("protocol").as_deref() {
         #[cfg(any(feature = "nexus", not(target_arch = "wasm32")))]
         None | Some("nexus") => Box::new(nexus::Nexus::new(config)),
+        #[cfg(any(feature = "observation", not(target_arch = "wasm32")))]
+        Some("observation") => Box::new(observation::Observation::new()),
         _ => return None,
     })
 }

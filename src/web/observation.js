@@ -2,6 +2,10 @@
 
 export const dialect = {
   name: "observation",
-  sessionKey: "moorline-observation",
-  type: (frame) => frame?.type,
+  type: (frame) => frame?.kind,
+  topic: (frame) => frame.envelope?.worker_id,
+  order: (frame) => {
+    const cursor = frame.envelope?.cursor;
+    return typeof cursor === "string" && cursor.length === 19 && cursor.startsWith("bo_") ? Number(`0x${cursor.slice(3)}`) : NaN;
+  },
 };

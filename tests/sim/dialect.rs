@@ -20,6 +20,16 @@ impl Dialect {
                 topic: |_| None,
                 order: |_| f64::NAN,
             },
+            "observation" => Self {
+                parse: one,
+                frame_type: |frame| frame.get("kind")?.as_str(),
+                topic: |frame| frame.pointer("/envelope/worker_id")?.as_str(),
+                order: |frame| {
+                    let digits = frame.pointer("/envelope/cursor").and_then(Value::as_str).unwrap_or_default();
+                    let digits = digits.strip_prefix("bo_").unwrap_or_default();
+                    u64::from_str_radix(digits, 16).map_or(f64::NAN, |number| number as f64)
+                },
+            },
             _ => panic!("{protocol} has no dialect here"),
         }
     }
