@@ -36,8 +36,10 @@ async function connect(port, { token, device, range = [3, 4] }) {
     line.send({ type: "req", id: mine, method, params });
     return line.wait((frame) => frame.type === "res" && frame.id === mine, { what: `the answer to ${method}`, patience: 60_000 });
   };
-  /** Sends a message and gives the run with what to wait for in it. */
+  /** Sends a message into a session of its own, which no earlier run keeps busy, and gives the run. */
   line.ask = async (sessionKey, message) => {
+    const subscribed = await line.call("sessions.messages.subscribe", { key: sessionKey });
+    assert.equal(subscribed.payload?.key, `agent:main:${sessionKey}`, JSON.stringify(subscribed));
     const from = line.now();
     const run = randomUUID();
     const sent = await line.call("chat.send", { sessionKey, message, idempotencyKey: run });
@@ -90,11 +92,7 @@ await check("openclaw", async ({ protocol = "4", ...options }, held) => {
     assert.ok(hello.auth.deviceToken);
     held("a signed device keeps its scopes", { methods: hello.features.methods.length, policy: hello.policy });
 
-    const subscribed = await line.call("sessions.messages.subscribe", { key: "live" });
-    assert.equal(subscribed.ok, true, JSON.stringify(subscribed));
-    held("the session has a canonical key", { key: subscribed.payload.key });
-
-    const counting = await line.ask("live", "count=12 pace=60");
+    const counting = await line.ask("counting", "count=12 pace=60");
     assert.equal(counting.sent.payload.runId, counting.run);
     assert.equal(counting.sent.payload.status, "started");
     const final = await counting.event(({ state }) => state === "final", "the end of the answer", 120_000);
@@ -104,34 +102,33 @@ await check("openclaw", async ({ protocol = "4", ...options }, held) => {
       .filter(({ event, payload }) => event === "chat" && payload.runId === counting.run && payload.state === "delta");
     held("an answer streams", { deltas: deltas.length, deltaText: deltas.map(({ payload }) => payload.deltaText) });
 
-    const again = await line.call("chat.send", { sessionKey: "live", message: "count=12 pace=60", idempotencyKey: counting.run });
+    const again = await line.call("chat.send", { sessionKey: "counting", message: "count=12 pace=60", idempotencyKey: counting.run });
     held("the same key asks the model once", { status: again.payload.status, asked: model.calls.length });
 
-    const failing = await line.ask("live", "fail=400");
+    const failing = await line.ask("failing", "fail=400");
     const error = await failing.event(({ state }) => state === "error", "the failure");
     held("a failure of the model is told", { errorMessage: error.errorMessage, errorKind: error.errorKind });
 
-    const stopped = await line.ask("live", "count=50 hold=5");
+    const stopped = await line.ask("stopped", "count=50 hold=5");
     await stopped.event(({ state }) => state === "delta", "the first words");
-    const abort = await line.call("chat.abort", { sessionKey: "live", runId: stopped.run });
+    const abort = await line.call("chat.abort", { sessionKey: "stopped", runId: stopped.run });
     const aborted = await stopped.event(({ state }) => state === "aborted", "the abort");
     held("an answer can be stopped", { answer: abort.payload, stopReason: aborted.stopReason, text: textOf(aborted) });
 
-    const dropped = await line.ask("live", "count=30 hold=10");
+    const dropped = await line.ask("dropped", "count=30 hold=10");
     await dropped.event(({ state }) => state === "delta", "the first words");
     await line.drop();
     const back = await connect(port, { token: hello.auth.deviceToken, device });
     assert.equal(back.hello.ok, true, JSON.stringify(back.hello));
-    await back.call("sessions.messages.subscribe", { key: "live" });
-    const history = await back.call("chat.history", { sessionKey: "live", limit: 50 });
+    await back.call("sessions.messages.subscribe", { key: "dropped" });
+    const history = await back.call("chat.history", { sessionKey: "dropped", limit: 50 });
     const { inFlightRun } = history.payload;
     held("the device token connects again", { inFlight: inFlightRun && { runId: inFlightRun.runId, text: inFlightRun.text } });
     if (protocol === "4") assert.equal(inFlightRun?.runId, dropped.run);
-    const from = 0;
-    model.go();
+    await model.go();
     const end = await back.wait(
       ({ event, payload }) => event === "chat" && payload.runId === dropped.run && payload.state === "final",
-      { from, what: "the end of the dropped answer", patience: 60_000 },
+      { what: "the end of the dropped answer", patience: 60_000 },
     );
     assert.equal(textOf(end.payload), counted(30));
     held("the run outlives the line");

@@ -13,7 +13,8 @@
  *   empty=1         an answer without text
  *   tool=name:{…}   calls a tool first, once for each such word
  *
- * Without any of them it says what it was told. `GET /calls` lists the last 200 questions; `POST /go` lets go of what is held.
+ * Without any of them it says what it was told. `GET /calls` lists the last 200 questions; `POST /go` lets go of what
+ * is held, or of what will be within ten seconds.
  * Run by itself it takes `--port=` and prints {"ready": port}.
  */
 import { createServer } from "node:http";
@@ -26,6 +27,7 @@ const KEPT_CALLS = 200;
 const ASIDES = [
   /<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>.*?(<<<END_OPENCLAW_INTERNAL_CONTEXT>>>|$)/gs,
   /^\[[^\]\n]*\] (Conversation info:.*?\n```\n\n)?/s,
+  /^Sender \(untrusted metadata\):\n```json\n.*?\n```\s*/s,
   /\n\nRuntime: agent=[^\n]*$/,
 ];
 
@@ -91,14 +93,22 @@ export function script(messages) {
 /** Starts the provider. `calls` is what it was asked, `go` lets go of the answers that hold. */
 export async function startModel({ port = 0 } = {}) {
   const calls = [];
-  let held = new Set();
+  const held = new Set();
+  let onHeld = () => {};
   let asked = 0;
 
-  const go = () => {
-    const released = held.size;
-    for (const release of held) release();
-    held = new Set();
-    return released;
+  /** Lets go of every answer that holds; if none does yet, of the first that will within ten seconds. */
+  const go = async () => {
+    if (held.size === 0) {
+      await new Promise((resolve) => {
+        onHeld = resolve;
+        setTimeout(resolve, 10_000).unref();
+      });
+    }
+    const released = [...held];
+    held.clear();
+    for (const release of released) release();
+    return released.length;
   };
 
   async function answer(request, response, body) {
@@ -156,7 +166,9 @@ export async function startModel({ port = 0 } = {}) {
       if (call.sent === asks.hold) {
         call.state = "held";
         let release;
-        await Promise.race([gone, new Promise((resolve) => held.add((release = resolve)))]);
+        const released = new Promise((resolve) => held.add((release = resolve)));
+        onHeld();
+        await Promise.race([gone, released]);
         held.delete(release);
         if (call.state === "held") call.state = response.destroyed ? "left" : "open";
       }
@@ -176,7 +188,9 @@ export async function startModel({ port = 0 } = {}) {
     };
     const { pathname } = new URL(request.url, "http://localhost");
     if (request.method === "GET" && pathname === "/calls") return json({ asked, calls });
-    if (request.method === "POST" && pathname === "/go") return json({ released: go() });
+    if (request.method === "POST" && pathname === "/go") {
+      return void go().then((released) => json({ released }));
+    }
     if (request.method === "GET" && pathname.endsWith("/models")) {
       return json({ object: "list", data: [{ id: "scripted", object: "model", created: 0, owned_by: "moorline" }] });
     }
