@@ -1,17 +1,16 @@
 //! The laws of src/protocol/mod.rs, run over every protocol and a fake one that is as difficult as the contract allows.
-//! The second and the fifth are about calls and cursors, of which the Nexus has none.
 
 use crate::dialect::Dialect;
-use crate::line::{Ask, Browser, Line, Seen, config};
+use crate::line::{Ask, Browser, Line, Seen, config, values};
+use crate::notation::input;
 use moorline::Input;
 use moorline::backoff::Chance;
 use moorline::error::Fault;
 use moorline::outbox::Delivery;
-use moorline::protocol::nexus::Nexus;
-use moorline::protocol::{Becomes, Context, Effect, Inbound, Protocol, RouteRow};
+use moorline::protocol::{self, Becomes, Context, Inbound, Protocol, RouteRow, Word};
 use moorline::session::{Snapshot, Stored};
 use moorline::time::Instant;
-use moorline::wire::{CloseCode, Disposition, FrameId, Route, SocketId};
+use moorline::wire::{CloseCode, Disposition, FrameId, Handle, Route, SocketId};
 use serde_json::{Value, json};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -116,33 +115,80 @@ impl Protocol for Fake {
     }
 }
 
-/// A protocol under the laws: how to make it, and what its frames may look like.
+/// A protocol under the laws. Lines are of the notation's inputs; `#_` is the socket of the moment.
 struct Subject {
     name: &'static str,
+    /// Which dialect its frames are read by.
+    dialect: &'static str,
     make: fn() -> Box<dyn Protocol>,
-    /// Frames that make a fresh connection ready.
+    /// What the page asks for before anything comes.
+    before: &'static [&'static str],
+    /// What makes a socket that has opened ready.
     welcome: &'static [&'static str],
     /// A frame of a known type that lacks what the type needs.
     malformed: &'static str,
-    /// A frame that brings a token.
-    token: &'static str,
+    /// A frame of a type that nobody has heard of, and the event that it becomes.
+    unknown: (&'static str, &'static str),
+    /// A line that leaves something to be restored on the next socket, and words of what is said there or where it is dialled.
+    owed: Option<(&'static str, &'static str)>,
+    /// A call with handle 9, and a line that ends it.
+    call: Option<(&'static str, &'static str)>,
+    /// Numbered frames in order, as the handle that hears of them hears them.
+    numbered: Option<(u32, &'static [&'static str])>,
 }
 
-fn subjects() -> [Subject; 2] {
-    [
+fn of_options(options: &str) -> Box<dyn Protocol> {
+    protocol::create(&config(options), &values(options)).expect("a protocol of that name")
+}
+
+fn subjects() -> Vec<Subject> {
+    vec![
         Subject {
             name: "nexus",
-            make: || Box::new(Nexus::new(&config("{}"))),
-            welcome: &[r#"{"type":"session-init","token":"t1","clientId":"c1"}"#],
+            dialect: "nexus",
+            make: || of_options("{}"),
+            before: &[],
+            welcome: &[r#"received #_ {"type":"session-init","token":"t1","clientId":"c1"}"#],
             malformed: r#"{"type":"server-advice","retryAfterMs":"soon"}"#,
-            token: r#"{"type":"session-init","token":"t2","clientId":"c1"}"#,
+            unknown: (r#"{"type":"never-heard-of","x":1}"#, "ws-unhandled"),
+            owed: Some((r#"received #_ {"type":"session-init","token":"t2","clientId":"c1"}"#, "t2")),
+            call: None,
+            numbered: None,
         },
         Subject {
             name: "fake",
+            dialect: "nexus",
             make: || Box::<Fake>::default(),
-            welcome: &[r#"{"type":"nod"}"#, r#"{"type":"nod"}"#],
+            before: &[],
+            welcome: &[r#"received #_ {"type":"nod"}"#, r#"received #_ {"type":"nod"}"#],
             malformed: r#"{"type":"token","token":7}"#,
-            token: r#"{"type":"token","token":"t2"}"#,
+            unknown: (r#"{"type":"never-heard-of","x":1}"#, "ws-unhandled"),
+            owed: Some((r#"received #_ {"type":"token","token":"t2"}"#, "t2")),
+            call: None,
+            numbered: None,
+        },
+        Subject {
+            name: "observation",
+            dialect: "observation",
+            make: || of_options(r#"{"protocol":"observation"}"#),
+            before: &["observe 1 events/ws"],
+            welcome: &[
+                r#"received #_ {"kind":"event","envelope":{"cursor":"bo_00000000000000a1","worker_id":"w","payload":{"event":"snapshot"}}}"#,
+            ],
+            malformed: r#"{"kind":"event","envelope":{"worker_id":"w"}}"#,
+            unknown: (r#"{"kind":"never-heard-of","x":1}"#, "ws-unhandled"),
+            owed: Some((
+                r#"received #_ {"kind":"event","envelope":{"cursor":"bo_00000000000000b2","worker_id":"w","payload":{"event":"x"}}}"#,
+                "00b2",
+            )),
+            call: Some(("observe 9 elsewhere", "cancel 9")),
+            numbered: Some((
+                1,
+                &[
+                    r#"received #_ {"kind":"event","envelope":{"cursor":"bo_00000000000000a2","worker_id":"w","payload":{"event":"x"}}}"#,
+                    r#"received #_ {"kind":"event","envelope":{"cursor":"bo_00000000000000a5","worker_id":"w","payload":{"event":"y"}}}"#,
+                ],
+            )),
         },
     ]
 }
@@ -178,11 +224,26 @@ impl Browser for Quiet {
     }
 }
 
-fn line_over(protocol: Box<dyn Protocol>) -> Line<Quiet> {
+fn line_of(subject: &Subject) -> Line<Quiet> {
     let config = config(r#"{"reconnect":{"jitter":"none","baseDelayMs":1000}}"#);
-    let mut line = Line::over(config, protocol, Dialect::of("nexus"), 1, Quiet);
+    let mut line = Line::over(config, (subject.make)(), Dialect::of(subject.dialect), 1, Quiet);
+    play(&mut line, subject.before, 0);
     line.ask(Ask::Connect).expect("always legal");
     line
+}
+
+fn play(line: &mut Line<Quiet>, lines: &[&str], socket: u32) {
+    for text in lines {
+        let text = text.replace("#_", &format!("#{socket}"));
+        let done = input(line, &text).unwrap_or_else(|why| panic!("{text}: {why}"));
+        done.expect("the page does nothing wrong");
+    }
+}
+
+/// Opens the socket that the line dials, and makes it ready.
+fn welcome(line: &mut Line<Quiet>, subject: &Subject, socket: u32) {
+    line.opened(SocketId(socket));
+    play(line, subject.welcome, socket);
 }
 
 fn send(line: &mut Line<Quiet>, text: &str) {
@@ -192,9 +253,37 @@ fn send(line: &mut Line<Quiet>, text: &str) {
 
 /// Frames that no server should send, from bytes that nobody chose.
 fn strange_frame(chance: &mut Chance, depth: u32) -> Value {
-    const KEYS: [&str; 9] =
-        ["type", "token", "clientId", "n", "ping", "retryAfterMs", "spreadMs", "__proto__", "constructor"];
-    const WORDS: [&str; 13] = [
+    const KEYS: [&str; 24] = [
+        "type",
+        "token",
+        "clientId",
+        "n",
+        "ping",
+        "retryAfterMs",
+        "spreadMs",
+        "__proto__",
+        "constructor",
+        "kind",
+        "envelope",
+        "cursor",
+        "worker_id",
+        "payload",
+        "event",
+        "id",
+        "ok",
+        "error",
+        "result",
+        "method",
+        "params",
+        "identifier",
+        "message",
+        "session_id",
+    ];
+    const WORDS: [&str; 17] = [
+        "event",
+        "diagnostic",
+        "bo_00000000000000a1",
+        "res",
         "session-init",
         "session-resumed",
         "session-refused",
@@ -264,7 +353,7 @@ fn law_1_no_sequence_of_inputs_makes_the_client_panic() {
     for subject in subjects() {
         for seed in 0..40 {
             let mut chance = Chance::new(seed);
-            let mut line = line_over((subject.make)());
+            let mut line = line_of(&subject);
             for _ in 0..200 {
                 let socket = SocketId(chance.below(6.0) as u32);
                 line.now += chance.below(4000.0);
@@ -285,15 +374,71 @@ fn law_1_no_sequence_of_inputs_makes_the_client_panic() {
 }
 
 #[test]
+fn law_2_every_call_ends_exactly_once_whatever_ends_it() {
+    for subject in subjects() {
+        let Some((call, answer)) = subject.call else {
+            continue;
+        };
+        // Answered; never answered; the line lost for good; cancelled; after all of it once more.
+        for last in [&[answer][..], &[], &["disconnect"], &["dispose"], &["cancel 9"], &["cancel 9", answer, "dispose"]]
+        {
+            for first in [&["connect"][..], &[call]] {
+                let mut line = line_of(&subject);
+                play(&mut line, first, 1);
+                welcome(&mut line, &subject, 1);
+                if first != [call] {
+                    play(&mut line, &[call], 1);
+                }
+                play(&mut line, last, 1);
+                line.now += 60_000;
+                line.ring();
+                play(&mut line, &["dispose"], 1);
+                let ends = line
+                    .seen
+                    .iter()
+                    .filter(|(_, seen)| matches!(seen, Seen::Told { handle: Handle(9), word, .. } if is_an_end(*word)));
+                assert_eq!(ends.count(), 1, "{}: {last:?} {:?}", subject.name, line.seen);
+            }
+        }
+    }
+}
+
+const fn is_an_end(word: Word) -> bool {
+    match word {
+        Word::Result
+        | Word::Refused
+        | Word::TimedOut
+        | Word::Lost
+        | Word::Cancelled
+        | Word::Rejected
+        | Word::Sent
+        | Word::Final
+        | Word::Failed
+        | Word::Stopped => true,
+        Word::Started
+        | Word::Delta
+        | Word::Resumed
+        | Word::Restarted
+        | Word::Gap
+        | Word::Note
+        | Word::Confirmed
+        | Word::Away
+        | Word::Began
+        | Word::Called
+        | Word::Withdrawn => false,
+    }
+}
+
+#[test]
 fn law_3_nothing_queued_is_sent_before_ready() {
     for subject in subjects() {
-        let mut line = line_over((subject.make)());
+        let mut line = line_of(&subject);
         send(&mut line, r#"{"a":1}"#);
         line.opened(SocketId(1));
-        for (index, frame) in subject.welcome.iter().enumerate() {
+        for (index, one) in subject.welcome.iter().enumerate() {
             let sent = line.seen.iter().any(|(_, seen)| matches!(seen, Seen::Sent(..)));
             assert!(!sent, "{}: sent before welcome {index}", subject.name);
-            line.received(SocketId(1), frame);
+            play(&mut line, &[one], 1);
         }
         let sent = line.seen.iter().position(|(_, seen)| matches!(seen, Seen::Sent(..)));
         let told =
@@ -302,74 +447,98 @@ fn law_3_nothing_queued_is_sent_before_ready() {
     }
 }
 
-/// What a protocol says on a new socket.
-fn first_words(protocol: &mut dyn Protocol) -> Vec<Effect> {
-    let mut effects = Vec::new();
-    let now = Instant::from_millis(0);
-    protocol.opened(&mut Context { now, effects: &mut effects }, "");
-    effects
-}
-
-fn receive(protocol: &mut dyn Protocol, text: &str) -> Vec<Effect> {
-    let view: Value = serde_json::from_str(text).expect("JSON");
-    let rows = protocol.routes();
-    let row = rows.iter().position(|row| view["type"] == *row.frame_type);
-    let mut effects = Vec::new();
-    let inbound =
-        Inbound { route: row.map_or(Route::NONE, |row| Route(row as u32 + 1)), frame: FrameId(1), view: &view };
-    let now = Instant::from_millis(0);
-    protocol.received(&mut Context { now, effects: &mut effects }, inbound);
-    effects
+/// What is said on a socket and where it was dialled, from the `from`th fact on.
+fn words(line: &Line<Quiet>, from: usize) -> String {
+    let said = line.seen[from..].iter().filter_map(|(_, seen)| match seen {
+        Seen::Transmit(_, text) | Seen::Open(_, text) => Some(text.as_str()),
+        _ => None,
+    });
+    said.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn law_4_a_new_socket_is_told_what_the_last_one_owed() {
     for subject in subjects() {
-        let mut protocol = (subject.make)();
-        first_words(&mut *protocol);
-        subject.welcome.iter().for_each(|frame| drop(receive(&mut *protocol, frame)));
-        receive(&mut *protocol, subject.token);
-        let mut effects = Vec::new();
-        let now = Instant::from_millis(9);
-        protocol.disconnected(&mut Context { now, effects: &mut effects }, CloseCode::ABNORMAL);
-        let words = first_words(&mut *protocol);
-        let says_it = words.iter().any(|effect| matches!(effect, Effect::SendNow(text) if text.contains("t2")));
-        assert!(says_it, "{}: {words:?}", subject.name);
+        let Some((cause, owed)) = subject.owed else {
+            continue;
+        };
+        let mut line = line_of(&subject);
+        welcome(&mut line, &subject, 1);
+        play(&mut line, &[cause], 1);
+        let from = line.seen.len();
+        line.closed(SocketId(1), 1006, "", false);
+        line.now += 40_000;
+        line.ring();
+        welcome(&mut line, &subject, 2);
+        assert!(words(&line, from).contains(owed), "{}: {}", subject.name, words(&line, from));
+    }
+}
+
+#[test]
+fn law_5_a_cursor_never_moves_backwards_and_nothing_is_heard_twice() {
+    for subject in subjects() {
+        let Some((hearer, frames)) = subject.numbered else {
+            continue;
+        };
+        let mut line = line_of(&subject);
+        welcome(&mut line, &subject, 1);
+        let from = line.seen.len();
+        let heard = |line: &Line<Quiet>| {
+            let told = line.seen[from..].iter();
+            told.filter(|(_, seen)| matches!(seen, Seen::Told { handle, .. } if handle.0 == hearer)).count()
+        };
+        play(&mut line, frames, 1);
+        assert_eq!(heard(&line), frames.len(), "{}", subject.name);
+        // Once more, and in the wrong order.
+        play(&mut line, frames, 1);
+        frames.iter().rev().for_each(|frame| play(&mut line, &[frame], 1));
+        assert_eq!(heard(&line), frames.len(), "{}: {:?}", subject.name, line.seen);
     }
 }
 
 #[test]
 fn law_6_a_restored_protocol_behaves_as_the_one_that_was_saved() {
     for subject in subjects() {
-        let mut saved = (subject.make)();
-        receive(&mut *saved, subject.token);
-        let mut restored = (subject.make)();
-        restored.restore(saved.save());
-        assert_eq!(restored.save(), saved.save());
-        assert_eq!(first_words(&mut *restored), first_words(&mut *saved), "{}", subject.name);
-        for frame in subject.welcome.iter().chain([&subject.token, &subject.malformed]) {
-            let (one, other) = (receive(&mut *restored, frame), receive(&mut *saved, frame));
-            assert_eq!(one, other, "{}: {frame}", subject.name);
+        let mut line = line_of(&subject);
+        welcome(&mut line, &subject, 1);
+        if let Some((cause, _)) = subject.owed {
+            play(&mut line, &[cause], 1);
         }
+        let kept = line.seen.iter().rev().find_map(|(_, seen)| match seen {
+            Seen::Persist(snapshot) => Some(snapshot.clone()),
+            _ => None,
+        });
+        // What keeps nothing has nothing to restore.
+        let Some(Some(snapshot)) = kept else {
+            continue;
+        };
+        let (mut saved, mut restored) = ((subject.make)(), (subject.make)());
+        saved.restore(Some(snapshot.clone()));
+        assert_eq!(saved.save(), Some(snapshot), "{}", subject.name);
+        restored.restore(saved.save());
+        let first_words = |protocol: &mut dyn Protocol| {
+            let mut effects = Vec::new();
+            let address = protocol.address();
+            protocol.opened(&mut Context { now: Instant::from_millis(0), effects: &mut effects }, "");
+            (address, effects)
+        };
+        assert_eq!(first_words(&mut *restored), first_words(&mut *saved), "{}", subject.name);
         restored.restore(None);
-        assert_eq!(restored.save(), None);
+        assert_eq!(restored.save(), None, "{}", subject.name);
     }
 }
 
 #[test]
 fn law_7_an_unknown_type_is_an_event_and_a_malformed_known_one_a_fault() {
     for subject in subjects() {
-        let mut line = line_over((subject.make)());
-        line.opened(SocketId(1));
-        subject.welcome.iter().for_each(|frame| line.received(SocketId(1), frame));
-        line.received(SocketId(1), r#"{"type":"never-heard-of","x":1}"#);
+        let mut line = line_of(&subject);
+        welcome(&mut line, &subject, 1);
+        let (frame, event) = subject.unknown;
+        line.received(SocketId(1), frame);
         line.received(SocketId(1), subject.malformed);
         let heard: Vec<_> = line.events().map(|(_, name, detail)| (name, detail.clone())).collect();
-        assert!(
-            heard.contains(&("ws-unhandled", json!({"type": "never-heard-of", "x": 1}))),
-            "{}: {heard:?}",
-            subject.name
-        );
+        let unknown: Value = serde_json::from_str(frame).expect("JSON");
+        assert!(heard.contains(&(event, unknown)), "{}: {heard:?}", subject.name);
         assert!(heard.contains(&("ws-error", json!({"code": "frame.malformed"}))), "{}: {heard:?}", subject.name);
         assert_eq!(line.client.counters().misbehaved, 1.0);
     }
@@ -378,12 +547,12 @@ fn law_7_an_unknown_type_is_an_event_and_a_malformed_known_one_a_fault() {
 #[test]
 fn law_8_the_same_inputs_give_the_same_outputs() {
     let run = |subject: &Subject| {
-        let mut line = line_over((subject.make)());
+        let mut line = line_of(subject);
         let mut chance = Chance::new(5);
         for socket in 1..8 {
             line.opened(SocketId(socket));
-            for frame in subject.welcome {
-                line.received(SocketId(socket), frame);
+            for one in subject.welcome {
+                play(&mut line, &[one], socket);
                 send(&mut line, r#"{"a":1}"#);
             }
             line.received(SocketId(socket), &strange_frame(&mut chance, 2).to_string());
@@ -400,7 +569,9 @@ fn law_8_the_same_inputs_give_the_same_outputs() {
 
 #[test]
 fn a_protocol_that_is_never_ready_is_replaced_at_the_deadline_whatever_it_does_with_its_own_timer() {
-    let mut line = line_over(Box::<Fake>::default());
+    let subjects = subjects();
+    let fake = subjects.iter().find(|subject| subject.name == "fake").expect("the fake one");
+    let mut line = line_of(fake);
     line.opened(SocketId(1));
     while line.now < 10_000 {
         line.now = line.due.expect("the deadline at least");

@@ -2,7 +2,7 @@
 //! other line sets the stage. docs/protocols/nexus-world.md explains it to readers. No file is read here.
 
 use crate::line::{Ask, Browser, Line, Seen};
-use moorline::error::Fault;
+use moorline::error::{ApiMisuse, Fault};
 use moorline::outbox::{Delivery, Fate};
 use moorline::protocol::{Command, Verb, Word};
 use moorline::session::{Snapshot, Stored};
@@ -170,66 +170,7 @@ impl Run<'_> {
     }
 
     fn input(&mut self, text: &str) -> Result<(), String> {
-        let (word, rest) = split(text);
-        let line = self.line();
-        let done = match word {
-            "connect" => line.ask(Ask::Connect),
-            "dispose" => line.ask(Ask::Dispose),
-            "disconnect" if rest.is_empty() => line.ask(Ask::Disconnect),
-            "disconnect" => {
-                let (code, reason) = split(rest);
-                line.disconnect(parse(code)?, reason)
-            }
-            "send" => {
-                let (how, frame) = rest.split_at(rest.find('{').ok_or("a frame is an object")?);
-                let (delivery, ttl_ms) = delivery(how.trim())?;
-                line.send(frame.into(), delivery, ttl_ms)
-            }
-            "session" => line.feed(Input::Session(snapshot(rest)?)),
-            "stored" => match stored(rest)? {
-                Some(found) => line.feed(Input::Restored(found)),
-                None => return Err("silence is no answer".into()),
-            },
-            "resolved" => line.feed(Input::Resolved {
-                ticket: line.latest_ticket(),
-                answer: Ok((!rest.is_empty()).then(|| rest.into())),
-            }),
-            "unresolved" => line.feed(Input::Resolved { ticket: line.latest_ticket(), answer: Err(()) }),
-            "online" => line.feed(Input::Signal(Signal::Online)),
-            "offline" => line.feed(Input::Signal(Signal::Offline)),
-            "visible" => line.feed(Input::Signal(Signal::Visible)),
-            "back" => line.feed(Input::Signal(Signal::Restored)),
-            "opened" => {
-                let (id, subprotocol) = split(rest);
-                line.opened_with(socket(id)?, subprotocol);
-                Ok(())
-            }
-            "answer" => {
-                let (ticket, texts) = split(rest);
-                line.feed(Input::Answered { ticket: parse(ticket)?, texts: texts_of(texts)? })
-            }
-            "received" => {
-                let (id, frame) = split(rest);
-                line.received(socket(id)?, frame);
-                Ok(())
-            }
-            "binary" => line.feed(Input::Garbled { socket: socket(rest)?, fault: Fault::Binary }),
-            "closed" => {
-                let (id, rest) = split(rest);
-                let (code, rest) = split(rest);
-                let (clean, reason) = match split(rest) {
-                    ("clean", reason) => (true, reason),
-                    _ => (false, rest),
-                };
-                line.closed(socket(id)?, parse(code)?, reason, clean);
-                Ok(())
-            }
-            _ => match verb(word) {
-                Some(verb) => line.feed(Input::Command(command(verb, rest)?)),
-                None => return Err("not an input".into()),
-            },
-        };
-        if let Err(misuse) = done {
+        if let Err(misuse) = input(self.line(), text)? {
             self.out.push(format!("throws {}", misuse.code()));
         }
         Ok(())
@@ -269,6 +210,69 @@ impl Run<'_> {
         self.shown = line.seen.len();
         self.out.append(&mut out);
     }
+}
+
+/// Does what a line behind `>` says. The outer error is about the line, the inner one is what the page gets thrown.
+pub fn input<B: Browser>(line: &mut Line<B>, text: &str) -> Result<Result<(), ApiMisuse>, String> {
+    let (word, rest) = split(text);
+    let done = match word {
+        "connect" => line.ask(Ask::Connect),
+        "dispose" => line.ask(Ask::Dispose),
+        "disconnect" if rest.is_empty() => line.ask(Ask::Disconnect),
+        "disconnect" => {
+            let (code, reason) = split(rest);
+            line.disconnect(parse(code)?, reason)
+        }
+        "send" => {
+            let (how, frame) = rest.split_at(rest.find('{').ok_or("a frame is an object")?);
+            let (delivery, ttl_ms) = delivery(how.trim())?;
+            line.send(frame.into(), delivery, ttl_ms)
+        }
+        "session" => line.feed(Input::Session(snapshot(rest)?)),
+        "stored" => match stored(rest)? {
+            Some(found) => line.feed(Input::Restored(found)),
+            None => return Err("silence is no answer".into()),
+        },
+        "resolved" => line.feed(Input::Resolved {
+            ticket: line.latest_ticket(),
+            answer: Ok((!rest.is_empty()).then(|| rest.into())),
+        }),
+        "unresolved" => line.feed(Input::Resolved { ticket: line.latest_ticket(), answer: Err(()) }),
+        "online" => line.feed(Input::Signal(Signal::Online)),
+        "offline" => line.feed(Input::Signal(Signal::Offline)),
+        "visible" => line.feed(Input::Signal(Signal::Visible)),
+        "back" => line.feed(Input::Signal(Signal::Restored)),
+        "opened" => {
+            let (id, subprotocol) = split(rest);
+            line.opened_with(socket(id)?, subprotocol);
+            Ok(())
+        }
+        "answer" => {
+            let (ticket, texts) = split(rest);
+            line.feed(Input::Answered { ticket: parse(ticket)?, texts: texts_of(texts)? })
+        }
+        "received" => {
+            let (id, frame) = split(rest);
+            line.received(socket(id)?, frame);
+            Ok(())
+        }
+        "binary" => line.feed(Input::Garbled { socket: socket(rest)?, fault: Fault::Binary }),
+        "closed" => {
+            let (id, rest) = split(rest);
+            let (code, rest) = split(rest);
+            let (clean, reason) = match split(rest) {
+                ("clean", reason) => (true, reason),
+                _ => (false, rest),
+            };
+            line.closed(socket(id)?, parse(code)?, reason, clean);
+            Ok(())
+        }
+        _ => match verb(word) {
+            Some(verb) => line.feed(Input::Command(command(verb, rest)?)),
+            None => return Err("not an input".into()),
+        },
+    };
+    Ok(done)
 }
 
 /// A line for a fact; none for what the stage answers by itself, and for what merely went well.
@@ -363,6 +367,7 @@ fn verb(word: &str) -> Option<Verb> {
         "subscribe" => Verb::Subscribe,
         "perform" => Verb::Perform,
         "observe" => Verb::Observe,
+        "batch" => Verb::Batch,
         _ => return None,
     })
 }
