@@ -1,15 +1,18 @@
-// Bundles src/ts into the package's scripts: node bundle.mjs FOLDER METAFILE ABI dev|release
+// Bundles src/ts into the package's scripts: node bundle.mjs FOLDER METAFILE ABI dev|release PROTOCOL…
 //
-// The default entry is bundled by itself: in one run with the others, what they share would become files of their own, and
-// a page without a bundler would wait for each.
+// ABI holds a folder for each protocol: its wasm and glue, `#abi` in the sources. Several entries share the first protocol's.
+// Each of the others has one entry of its own, by its name, which shares no code with any: what is imported is all that is
+// paid for. The default entry is bundled by itself as well: in one run with others, what they share would become files of
+// their own, and a page without a bundler would wait for each.
 import { createRequire } from "node:module";
-import { writeFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 
 const { buildSync } = createRequire(resolve("tests/e2e/package.json"))("esbuild");
-const [folder, metafile, abi, profile] = process.argv.slice(2);
+const [folder, metafile, abi, profile, first, ...others] = process.argv.slice(2);
 const meta = { inputs: {}, outputs: {} };
-for (const entries of [["index"], ["inline", "nexus", "element"]]) {
+const runs = [[first, ["index"]], [first, ["inline", "nexus", "element"]], ...others.map((protocol) => [protocol, [protocol]])];
+for (const [protocol, entries] of runs) {
   const made = buildSync({
     entryPoints: entries.map((name) => `src/ts/${name}.ts`),
     outdir: folder,
@@ -18,10 +21,11 @@ for (const entries of [["index"], ["inline", "nexus", "element"]]) {
     format: "esm",
     target: "es2022",
     charset: "utf8",
-    legalComments: "none",
+    // A licence that asks to stay with the code stays at the end of the file that has it.
+    legalComments: "eof",
     chunkNames: "[name]-[hash]",
     tsconfig: "tests/e2e/tsconfig.pkg.json",
-    alias: { "#abi": resolve(abi) },
+    alias: { "#abi": resolve(abi, protocol) },
     minify: profile === "release",
     sourcemap: profile === "release" ? false : "inline",
     metafile: true,
@@ -31,3 +35,20 @@ for (const entries of [["index"], ["inline", "nexus", "element"]]) {
   Object.assign(meta.outputs, made.metafile.outputs);
 }
 writeFileSync(metafile, JSON.stringify(meta));
+
+// Whose code went in besides ours, and on what terms.
+const carried = new Map();
+for (const { inputs } of Object.values(meta.outputs)) {
+  for (const [input, { bytesInOutput }] of Object.entries(inputs)) {
+    const [, home, name] = /^(.*node_modules\/((?:@[^/]+\/)?[^/]+))\//.exec(input) ?? [];
+    if (name && bytesInOutput > 0) carried.set(name, home);
+  }
+}
+if (carried.size > 0) {
+  const notices = [...carried].sort().map(([name, home]) => {
+    const { version, license } = JSON.parse(readFileSync(join(home, "package.json"), "utf8"));
+    return `## ${name} ${version} (${license})\n\n${readFileSync(join(home, "LICENSE"), "utf8").trim()}\n`;
+  });
+  const head = "# Third-party notices\n\nSome scripts of this package contain code of others, under these licences.\n";
+  writeFileSync(join(folder, "THIRD-PARTY-NOTICES.md"), [head, ...notices].join("\n"));
+}

@@ -1,20 +1,28 @@
-// Checks an assembled package: argv is its folder, the bundler's metafile, the checkout's root, "published" or "self-test", "release" or "dev".
+// Checks an assembled package: argv is its folder, the bundler's metafile, the checkout's root, the folder of each protocol's
+// wasm, "published" or "self-test", "release" or "dev", and the protocols.
 // Everything that is wrong is named, one line each; the exit status tells whether anything was.
 import { readdirSync, readFileSync, existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, join, relative } from "node:path";
 
-const [folder, metafile, root, kind, profile] = process.argv.slice(2);
+const [folder, metafile, root, abi, kind, profile, ...protocols] = process.argv.slice(2);
 const wrong = [];
 const files = readdirSync(folder, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())
   .map((entry) => relative(folder, join(entry.parentPath ?? entry.path, entry.name)).replaceAll("\\", "/"));
 
 // Every path that the manifest promises is there.
+const { outputs } = JSON.parse(readFileSync(metafile, "utf8"));
+const entries = new Map(
+  Object.entries(outputs)
+    .filter(([path, { entryPoint }]) => entryPoint && basename(entryPoint, ".ts") === basename(path, ".js"))
+    .map(([path, { entryPoint }]) => [basename(entryPoint, ".ts"), path]),
+);
 const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 const promised = (value, at) => {
   if (typeof value === "string") {
-    if (kind === "self-test" && value.endsWith(".d.ts")) return;
+    // The self-test's package has no types, and not every protocol.
+    if (kind === "self-test" && (value.endsWith(".d.ts") || !entries.has(basename(value, ".js")))) return;
     // Of a pattern, the folder is promised.
     if (!existsSync(join(folder, value.split("*")[0]))) wrong.push(`package.json: ${at} promises ${value}, which is not in the package`);
   } else {
@@ -26,7 +34,7 @@ if (manifest.dependencies) wrong.push("package.json: the package has no dependen
 for (const path of Array.isArray(manifest.sideEffects) ? manifest.sideEffects : []) promised(path, "sideEffects");
 
 // What a script imports is there, and nothing else is: no bare name, no absolute path.
-for (const [path, { imports }] of Object.entries(JSON.parse(readFileSync(metafile, "utf8")).outputs)) {
+for (const [path, { imports }] of Object.entries(outputs)) {
   for (const { path: name, external } of imports) {
     if (external || !existsSync(join(folder, basename(name)))) wrong.push(`${basename(path)}: imports ${name}, which is not in the package`);
   }
@@ -56,10 +64,37 @@ if (profile === "release") {
   }
 }
 
-// The wasm file compiles, and asks for nothing that its own glue does not give.
-const module = new WebAssembly.Module(readFileSync(join(folder, "moorline_bg.wasm")));
-for (const { module: from, name } of WebAssembly.Module.imports(module)) {
-  if (!from.startsWith("./") && !from.startsWith("__wbindgen")) wrong.push(`moorline_bg.wasm: imports ${name} from ${from}`);
+// Each wasm file compiles, asks for nothing that its own glue does not give, and answers to whatever the one shim calls.
+const wasm = new Map(protocols.map((protocol) => [protocol, readFileSync(join(abi, protocol, "moorline_bg.wasm"))]));
+const calls = (bytes) => WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map(({ name }) => name).filter((name) => !name.startsWith("__"));
+const called = calls(wasm.get(protocols[0]));
+for (const [protocol, bytes] of wasm) {
+  for (const { module: from, name } of WebAssembly.Module.imports(new WebAssembly.Module(bytes))) {
+    if (!from.startsWith("./") && !from.startsWith("__wbindgen")) wrong.push(`${protocol}'s wasm file: imports ${name} from ${from}`);
+  }
+  for (const name of called) if (!calls(bytes).includes(name)) wrong.push(`${protocol}'s wasm file: has no ${name}, which ${protocols[0]}'s has`);
+}
+if (!wasm.get(protocols[0]).equals(readFileSync(join(folder, "moorline_bg.wasm")))) wrong.push(`moorline_bg.wasm: is not ${protocols[0]}'s wasm file`);
+
+// An entry carries the wasm of its own protocol and of no other; the one that fetches the file carries none.
+for (const [name, path] of entries) {
+  const reached = new Set([path]);
+  for (const file of reached) for (const { path } of outputs[file]?.imports ?? []) reached.add(path);
+  const texts = [...reached].map((file) => readFileSync(join(folder, basename(file)), "latin1"));
+  const due = name === "index" ? "" : protocols.includes(name) ? name : protocols[0];
+  const carried = protocols.filter((protocol) => texts.some((text) => text.includes(wasm.get(protocol).toString("base64"))));
+  // While two protocols' wasm is the same to the byte, either is both.
+  const same = carried.every((protocol) => due && wasm.get(protocol).equals(wasm.get(due)));
+  if (!same || carried.includes(due) !== (due !== "")) wrong.push(`${name}.js: carries the wasm of ${carried.join(", ") || "none"}, not of ${due || "none"}`);
+}
+
+// Code of others stands in the package with its licence.
+const notices = existsSync(join(folder, "THIRD-PARTY-NOTICES.md")) ? readFileSync(join(folder, "THIRD-PARTY-NOTICES.md"), "utf8") : "";
+for (const { inputs } of Object.values(outputs)) {
+  for (const [input, { bytesInOutput }] of Object.entries(inputs)) {
+    const name = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1];
+    if (name && bytesInOutput > 0 && !notices.includes(`## ${name} `)) wrong.push(`THIRD-PARTY-NOTICES.md: says nothing of ${name}`);
+  }
 }
 
 for (const line of wrong) console.log(line);

@@ -83,7 +83,7 @@ fn command(words: &[OsString]) -> Result<Ending, Stop> {
             package::announce(&project, variant);
             if variant == Variant::default() {
                 // A build that is too heavy is still a build: only the tests fail on it.
-                if let Err(stop) = sizes::report(&project, false) {
+                if let Err(stop) = sizes::report(&project, false, false) {
                     say(stop);
                 }
             }
@@ -93,7 +93,7 @@ fn command(words: &[OsString]) -> Result<Ending, Stop> {
             let given = flags(name, rest, &["--bless"])?;
             let project = Project::find()?;
             package::build(&project, Variant::default())?;
-            sizes::report(&project, given[0])?;
+            sizes::report(&project, given[0], true)?;
             Ok(Ending::Timed)
         }
         "test" => {

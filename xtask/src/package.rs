@@ -11,6 +11,12 @@ use crate::run::{Step, Stop, about, answer, say};
 use crate::setup::{self, Compiler, with_path};
 
 const MANIFEST_HEAD: &str = "\"name\": \"moorline\",";
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The protocols. Each is a feature of the root crate, which makes a wasm file, and an entry of the package: `src/ts/NAME.ts`,
+/// bundled by itself around that file, so that a page pays for the protocol that it imports and for no other. The first one's
+/// wasm file is also the one that is published as a file, and that several entries share.
+pub const PROTOCOLS: [&str; 6] = ["nexus", "action-cable", "openclaw", "json-rpc", "hermes", "observation"];
 
 /// Which package is built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +32,13 @@ impl Variant {
         if self.self_test { "abi-self-test" } else { "abi" }
     }
 
-    fn abi(self, project: &Project) -> PathBuf {
+    /// Which protocols it has: the tests that need the door speak the first one.
+    fn protocols(self) -> &'static [&'static str] {
+        if self.self_test { &PROTOCOLS[..1] } else { &PROTOCOLS }
+    }
+
+    /// Where each protocol's wasm file and glue are, in folders named after it.
+    pub fn abi(self, project: &Project) -> PathBuf {
         project.target.join(self.name())
     }
 
@@ -38,26 +50,48 @@ impl Variant {
         project.target.join("xtask").join(format!("{}-meta.json", self.name()))
     }
 
-    /// The wasm file as the compiler made it, its functions' names in it.
-    pub fn named(self, project: &Project) -> PathBuf {
-        project.target.join("xtask").join(format!("{}-named.wasm", self.name()))
+    /// A protocol's wasm file as the compiler made it, its functions' names in it.
+    pub fn named(self, project: &Project, protocol: &str) -> PathBuf {
+        project.target.join("xtask").join(format!("{}-{protocol}-named.wasm", self.name()))
     }
 }
 
 /// Builds the package, or finds that nothing changed since it was built.
 pub fn build(project: &Project, variant: Variant) -> Result<(), Stop> {
     setup::writable(project)?;
-    setup::crates(project)?;
-    let compiler = setup::compiler(project)?;
-    let tools = [setup::bindgen(project)?, setup::wasm_pack(project)?];
+    let tools = Tools::find(project)?;
     setup::packages(project)?;
     let _held = setup::lock(&project.target.join("xtask/build.lock"))?;
+    wasm(project, variant, &tools)?;
+    assemble(project, variant, &tools.rustc)
+}
 
-    let mut rustc = project.command("rustc");
-    compiler.apply(&mut rustc);
-    let rustc = answer(rustc.arg("-vV")).unwrap_or_default();
-    wasm(project, variant, compiler, &tools, &rustc)?;
-    assemble(project, variant, &rustc)
+/// Builds one wasm file that has all protocols, which nobody publishes, and answers where it is: for the weighing.
+pub fn together(project: &Project) -> Result<PathBuf, Stop> {
+    let tools = Tools::find(project)?;
+    let _held = setup::lock(&project.target.join("xtask/build.lock"))?;
+    let variant = Variant::default();
+    glue(project, variant, &tools, "together", &PROTOCOLS.join(","))?;
+    Ok(variant.abi(project).join("together/moorline_bg.wasm"))
+}
+
+/// What makes a wasm file.
+struct Tools {
+    compiler: Compiler,
+    rustc: String,
+    bindgen: PathBuf,
+    wasm_pack: PathBuf,
+}
+
+impl Tools {
+    fn find(project: &Project) -> Result<Self, Stop> {
+        setup::crates(project)?;
+        let compiler = setup::compiler(project)?;
+        let mut rustc = project.command("rustc");
+        compiler.apply(&mut rustc);
+        let rustc = answer(rustc.arg("-vV")).unwrap_or_default();
+        Ok(Tools { compiler, rustc, bindgen: setup::bindgen(project)?, wasm_pack: setup::wasm_pack(project)? })
+    }
 }
 
 /// A step is left out when what goes in and what came out are both as they were.
@@ -88,51 +122,87 @@ impl Stamp {
     }
 }
 
-fn wasm(project: &Project, variant: Variant, compiler: Compiler, tools: &[PathBuf], rustc: &str) -> Result<(), Stop> {
+fn wasm(project: &Project, variant: Variant, tools: &Tools) -> Result<(), Stop> {
     let abi = variant.abi(project);
     let mut sources: Vec<PathBuf> =
-        walk(&project.path("src")).into_iter().filter(|path| !path.starts_with(project.path("src/ts"))).collect();
-    sources.extend(
-        ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "tests/e2e/package-lock.json"]
-            .map(|name| project.path(name)),
-    );
-    sources.push(project.path("xtask/src/package.rs"));
-    let inputs = fingerprint(&sources, &[rustc, &format!("{variant:?}"), env!("CARGO_PKG_VERSION")]);
-    let stamp = Stamp::new(project, variant.name(), inputs, abi.clone());
-    if stamp.holds() {
-        return Ok(());
+        walk(&project.path("src")).into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs")).collect();
+    sources.extend(["Cargo.toml", "Cargo.lock", ".cargo/config.toml"].map(|name| project.path(name)));
+    sources.extend(makers(project));
+    let inputs = fingerprint(&sources, &[&tools.rustc, &format!("{variant:?}"), env!("CARGO_PKG_VERSION")]);
+    let stamps: Vec<Stamp> = variant
+        .protocols()
+        .iter()
+        .map(|protocol| {
+            let name = format!("{}-{protocol}-sources", variant.name());
+            Stamp::new(project, &name, inputs.clone(), abi.join(protocol))
+        })
+        .collect();
+    for (protocol, stamp) in variant.protocols().iter().zip(&stamps) {
+        if !stamp.holds() {
+            glue(project, variant, tools, protocol, protocol)?;
+            stamp.keep()?;
+        }
     }
-    if abi.exists() {
-        about(&abi, fs::remove_dir_all(&abi))?;
-    }
-    let mut pack = project.command(tools[1].join("wasm-pack"));
-    compiler.apply(&mut pack);
-    with_path(&mut pack, tools);
-    with_path(&mut pack, &[project.e2e.join("node_modules/.bin")]);
-    own_flags(&mut pack);
-    pack.args(["build", "--target", "web", "--no-pack", "--no-gitignore", "--mode", "no-install"])
-        .args(["--out-dir", &format!("target/{}", variant.name()), "--out-name", "moorline"])
-        .arg(if variant.dev { "--dev" } else { "--release" })
-        .args([".", "--", "--config"])
-        .arg(remap(project));
-    if variant.self_test {
-        pack.args(["--features", "self-test"]);
-    }
+    Ok(())
+}
+
+/// What a wasm file is made by, besides the compiler: this file, and what fixes the optimiser's version.
+fn makers(project: &Project) -> [PathBuf; 2] {
+    ["xtask/src/package.rs", "tests/e2e/package-lock.json"].map(|name| project.path(name))
+}
+
+/// One wasm file and its glue. A change in one protocol leaves the others' code as it was: cargo knows, and then the optimiser
+/// is spared.
+fn glue(project: &Project, variant: Variant, tools: &Tools, name: &str, features: &str) -> Result<(), Stop> {
+    let abi = variant.abi(project).join(name);
+    let features = if variant.self_test { format!("{features},self-test") } else { features.to_owned() };
+    let own = ["--no-default-features", "--features", &features, "--config", &remap(project)];
     let label = format!(
-        "wasm-pack build{}{}",
+        "{name}{}{}",
         if variant.dev { ", dev" } else { "" },
         if variant.self_test { ", self-test" } else { "" }
     );
-    Step::new(label, &project.logs, &mut pack)
-        .limit(1800)
+
+    let mut cargo = project.cargo();
+    tools.compiler.apply(&mut cargo);
+    own_flags(&mut cargo);
+    cargo.args(["build", "--lib", "--target", TARGET]).args(own);
+    if !variant.dev {
+        cargo.arg("--release");
+    }
+    Step::new(format!("cargo build {label}"), &project.logs, &mut cargo)
         .succeed("Mend what the compiler says, then type the command again.")?;
+    let profile = if variant.dev { "debug" } else { "release" };
+    let named = variant.named(project, name);
+    copy(&project.target.join(TARGET).join(profile).join("moorline.wasm"), &named)?;
+    let mut sources = vec![named, project.path("Cargo.toml"), project.path("Cargo.lock")];
+    sources.extend(makers(project));
+    let inputs = fingerprint(&sources, &[&format!("{variant:?}")]);
+    let stamp = Stamp::new(project, &format!("{}-{name}", variant.name()), inputs, abi.clone());
+    if stamp.holds() {
+        return Ok(());
+    }
+
+    if abi.exists() {
+        about(&abi, fs::remove_dir_all(&abi))?;
+    }
+    let mut pack = project.command(tools.wasm_pack.join("wasm-pack"));
+    tools.compiler.apply(&mut pack);
+    with_path(&mut pack, &[tools.bindgen.clone(), tools.wasm_pack.clone()]);
+    with_path(&mut pack, &[project.e2e.join("node_modules/.bin")]);
+    own_flags(&mut pack);
+    pack.args(["build", "--target", "web", "--no-pack", "--no-gitignore", "--mode", "no-install"])
+        .args(["--out-dir", &format!("target/{}/{name}", variant.name()), "--out-name", "moorline"])
+        .arg(if variant.dev { "--dev" } else { "--release" })
+        .args([".", "--"])
+        .args(own);
+    Step::new(format!("wasm-pack build {label}"), &project.logs, &mut pack)
+        .succeed("Mend what it says, then type the command again.")?;
 
     let file = abi.join("moorline_bg.wasm");
     let bytes = about(&file, fs::read(&file))?;
     about(&abi, fs::write(abi.join("bytes.js"), format!("export default \"{}\";\n", base64(&bytes))))?;
     about(&abi, fs::write(abi.join("bytes.d.ts"), "declare const bytes: string;\nexport default bytes;\n"))?;
-    let profile = if variant.dev { "debug" } else { "release" };
-    copy(&project.target.join("wasm32-unknown-unknown").join(profile).join("moorline.wasm"), &variant.named(project))?;
     stamp.keep()
 }
 
@@ -173,7 +243,10 @@ fn remap(project: &Project) -> String {
 fn assemble(project: &Project, variant: Variant, rustc: &str) -> Result<(), Stop> {
     let folder = variant.folder(project);
     let abi = variant.abi(project);
-    let mut sources = vec![abi.clone()];
+    let mut sources: Vec<PathBuf> = variant.protocols().iter().map(|protocol| abi.join(protocol)).collect();
+    sources.extend(
+        walk(&project.path("src/web")).into_iter().filter(|path| path.extension().is_none_or(|end| end != "rs")),
+    );
     sources.extend(
         [
             "src/ts",
@@ -200,12 +273,12 @@ fn assemble(project: &Project, variant: Variant, rustc: &str) -> Result<(), Stop
         about(&folder, fs::remove_dir_all(&folder))?;
     }
     about(&folder, fs::create_dir_all(&folder))?;
-    bundle(project, variant, &folder, &abi)?;
+    bundle(project, variant, &folder)?;
     // The door of the self-test is not part of the types, so that package has none.
     if !variant.self_test {
         types(project, &folder)?;
     }
-    copy(&abi.join("moorline_bg.wasm"), &folder.join("moorline_bg.wasm"))?;
+    copy(&abi.join(PROTOCOLS[0]).join("moorline_bg.wasm"), &folder.join("moorline_bg.wasm"))?;
     for name in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
         if project.path(name).is_file() {
             copy(&project.path(name), &folder.join(name))?;
@@ -223,10 +296,10 @@ fn assemble(project: &Project, variant: Variant, rustc: &str) -> Result<(), Stop
     stamp.keep()
 }
 
-fn bundle(project: &Project, variant: Variant, folder: &Path, abi: &Path) -> Result<(), Stop> {
+fn bundle(project: &Project, variant: Variant, folder: &Path) -> Result<(), Stop> {
     let mut esbuild = project.command("node");
-    esbuild.arg("xtask/src/bundle.mjs").arg(folder).arg(variant.metafile(project)).arg(abi);
-    esbuild.arg(if variant.dev { "dev" } else { "release" });
+    esbuild.arg("xtask/src/bundle.mjs").arg(folder).arg(variant.metafile(project)).arg(variant.abi(project));
+    esbuild.arg(if variant.dev { "dev" } else { "release" }).args(variant.protocols());
     let label = if variant.self_test { "esbuild src/ts, self-test" } else { "esbuild src/ts" };
     Step::new(label, &project.logs, &mut esbuild)
         .limit(120)
@@ -264,8 +337,9 @@ fn manifest(project: &Project, folder: &Path) -> Result<(), Stop> {
 fn check(project: &Project, variant: Variant, folder: &Path) -> Result<(), Stop> {
     let mut node = project.command("node");
     node.arg("xtask/src/check.mjs").arg(folder).arg(variant.metafile(project)).arg(&project.root);
+    node.arg(variant.abi(project));
     node.arg(if variant.self_test { "self-test" } else { "published" });
-    node.arg(if variant.dev { "dev" } else { "release" });
+    node.arg(if variant.dev { "dev" } else { "release" }).args(variant.protocols());
     Step::new(
         format!("check {}", folder.strip_prefix(&project.root).unwrap_or(folder).display()),
         &project.logs,
@@ -323,6 +397,20 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_protocol_is_a_feature_and_every_feature_of_a_protocol_is_built() {
+        let manifest = Project::find().unwrap().read("Cargo.toml").unwrap();
+        let (_, table) = manifest.split_once("[features]\n").unwrap();
+        let features: Vec<&str> = table
+            .lines()
+            .take_while(|line| !line.starts_with('['))
+            .filter_map(|line| Some(line.split_once(" = ")?.0))
+            .filter(|name| !["default", "handles", "panic-text", "self-test"].contains(name))
+            .collect();
+        assert_eq!(features, PROTOCOLS);
+        assert!(table.contains(&format!("default = [\"{}\"]", PROTOCOLS[0])));
+    }
 
     #[test]
     fn base64_is_the_standard_one_with_padding() {

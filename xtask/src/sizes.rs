@@ -2,30 +2,41 @@
 //! package is made is `package`'s; the weighing itself is weigh.mjs.
 
 use std::fs;
+use std::path::Path;
 
-use crate::package::Variant;
+use crate::package::{self, PROTOCOLS, Variant};
 use crate::project::Project;
 use crate::run::{Stop, about, answer, last_lines, say};
 use crate::{run, setup};
 
 const GOLDEN: &str = "tests/golden/sizes.json";
 /// What may not rise, each with what it is; all in bytes after brotli at quality 11.
-const FIGURES: [(&str, &str); 5] = [
+const FIGURES: [(&str, &str); 11] = [
     ("eager", "what moorline loads before it is asked for anything"),
     ("default", "all that the default entry loads, wasm included"),
     ("inline", "all that moorline/inline loads"),
     ("nexus", "all that moorline/nexus loads"),
     ("element", "all that moorline/element loads"),
+    ("action-cable", "all that moorline/action-cable loads"),
+    ("openclaw", "all that moorline/openclaw loads where there is crypto.subtle"),
+    ("ed25519", "what moorline/openclaw loads besides where there is none"),
+    ("json-rpc", "all that moorline/json-rpc loads"),
+    ("hermes", "all that moorline/hermes loads"),
+    ("observation", "all that moorline/observation loads"),
 ];
 /// The most that a figure may ever be, whatever the golden file says.
 /// The eager one is partysocket's whole weight: 2.4 kB.
 const BUDGETS: [(&str, u64); 1] = [("eager", 2_444)];
 /// What a figure is meant to be and is not yet: said each time, and held back by the golden file alone.
 const AIMS: [(&str, u64); 1] = [("default", 20_400)];
+/// The most that a protocol is meant to add to a page that uses it, over `moorline/inline`.
+const PROTOCOL_AIM: i64 = 3_000;
 
-/// Prints what weighs what, and answers whether every figure is within its limits.
-pub fn report(project: &Project, bless: bool) -> Result<(), Stop> {
-    let weights = weigh(project)?;
+/// Prints what weighs what, and answers whether every figure is within its limits. `thorough` also builds and weighs what is
+/// not published: one wasm file for all protocols.
+pub fn report(project: &Project, bless: bool, thorough: bool) -> Result<(), Stop> {
+    let together = if thorough { Some(package::together(project)?) } else { None };
+    let weights = weigh(project, together.as_deref())?;
     let weight = |name: &str| weights.iter().find(|(found, _)| found == name).map_or(0, |(_, bytes)| *bytes);
     let compiler = compiler(project)?;
     let golden = Golden::read(project);
@@ -45,7 +56,7 @@ pub fn report(project: &Project, bless: bool) -> Result<(), Stop> {
         ];
         let limits: Vec<String> = limits.into_iter().flatten().collect();
         say(format_args!(
-            "  {name:<9}{now:>8}  {meaning}{}",
+            "  {name:<12}{now:>8}  {meaning}{}",
             if limits.is_empty() { String::new() } else { format!(" ({})", limits.join(", ")) }
         ));
         if let Some(budget) = budget.filter(|budget| now > *budget) {
@@ -61,7 +72,8 @@ pub fn report(project: &Project, bless: bool) -> Result<(), Stop> {
             }
         }
     }
-    say("what it is made of:");
+    adds(weight);
+    say("what the default entry is made of:");
     for (name, bytes) in weights.iter().filter(|(name, _)| !FIGURES.iter().any(|(figure, _)| figure == name)) {
         let (kind, rest) = name.split_once(' ').unwrap_or((name, ""));
         let note = match (kind, rest) {
@@ -69,9 +81,10 @@ pub fn report(project: &Project, bless: bool) -> Result<(), Stop> {
             ("crate", krate) => format!("of {krate} in the code, before wasm-opt"),
             ("section", section) => format!("the {section} section of the wasm file"),
             (_, "raw") => "the wasm file before compression".to_owned(),
-            _ => "the wasm file, brotli 11".to_owned(),
+            (_, "together") => "one wasm file with all protocols, brotli 11: not published".to_owned(),
+            (_, protocol) => format!("the wasm file with {protocol}, brotli 11"),
         };
-        say(format_args!("  {bytes:>17}  {note}"));
+        say(format_args!("  {bytes:>20}  {note}"));
     }
     if bless {
         Golden::write(project, &compiler, weight)?;
@@ -99,14 +112,26 @@ pub fn report(project: &Project, bless: bool) -> Result<(), Stop> {
     )))
 }
 
-fn weigh(project: &Project) -> Result<Vec<(String, u64)>, Stop> {
+/// What each protocol costs a page that uses it: the whole of its own entry, less the whole of `moorline/inline`.
+fn adds(weight: impl Fn(&str) -> u64) {
+    say(format_args!("what a protocol adds over moorline/inline, whose page has {}:", PROTOCOLS[0]));
+    for protocol in &PROTOCOLS[1..] {
+        let more = weight(protocol).cast_signed() - weight("inline").cast_signed();
+        say(format_args!("  {protocol:<12}{more:>+8}  (aim {PROTOCOL_AIM})"));
+    }
+}
+
+fn weigh(project: &Project, together: Option<&Path>) -> Result<Vec<(String, u64)>, Stop> {
     let variant = Variant::default();
     let log = project.logs.join("weigh.log");
     let mut node = project.command("node");
     node.arg("xtask/src/weigh.mjs")
         .arg(variant.folder(project))
         .arg(variant.metafile(project))
-        .arg(variant.named(project));
+        .arg(variant.named(project, PROTOCOLS[0]))
+        .arg(variant.abi(project))
+        .arg(together.unwrap_or(Path::new("")))
+        .args(PROTOCOLS);
     run::Step::new("weigh pkg", &project.logs, &mut node)
         .log(log.clone())
         .limit(120)

@@ -1,57 +1,61 @@
 // Weighs the package for `cargo xtask sizes`: brotli 11 of each file, summed over what an entry point loads.
-// argv: the package's folder, the bundler's metafile, the wasm file with its names. Prints `name<TAB>bytes` lines.
+// argv: the package's folder, the bundler's metafile, the first protocol's wasm file with its names, the folder of each
+// protocol's wasm, a file with all of them or "", and the protocols. Prints `name<TAB>bytes` lines.
 import { brotliCompressSync, constants } from "node:zlib";
 import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
-const [folder, metafile, named] = process.argv.slice(2);
+const [folder, metafile, named, abi, together, ...protocols] = process.argv.slice(2);
 const { outputs } = JSON.parse(readFileSync(metafile, "utf8"));
 const chunks = new Map(Object.entries(outputs).map(([path, output]) => [basename(path), output]));
 
 const weights = new Map();
-function brotli(file) {
-  if (!weights.has(file)) {
-    const bytes = readFileSync(join(folder, file));
+function brotli(path) {
+  if (!weights.has(path)) {
+    const bytes = readFileSync(path);
     const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length };
-    weights.set(file, brotliCompressSync(bytes, { params }).length);
+    weights.set(path, brotliCompressSync(bytes, { params }).length);
   }
-  return weights.get(file);
+  return weights.get(path);
 }
 
-function reach(entry, kinds) {
-  const seen = new Set();
+function reach(entry, kinds, without = []) {
+  const seen = new Set(without);
   const visit = (file) => {
     if (seen.has(file) || !chunks.has(file)) return;
     seen.add(file);
     for (const found of chunks.get(file).imports) if (kinds.includes(found.kind)) visit(basename(found.path));
   };
   visit(entry);
-  return [...seen];
+  return [...seen].filter((file) => !without.includes(file));
 }
 
-const wasm = "moorline_bg.wasm";
-const sum = (files) => files.reduce((total, file) => total + brotli(file), 0);
-const carriesBytes = (files) =>
-  files.some((file) => Object.keys(chunks.get(file).inputs).some((input) => /(^|\/)bytes\.js$/.test(input)));
+const ALL = ["import-statement", "dynamic-import"];
+const wasm = join(folder, "moorline_bg.wasm");
+const sum = (files) => files.reduce((total, file) => total + brotli(join(folder, file)), 0);
+const holds = (file, source) => Object.keys(chunks.get(file).inputs).some((input) => source.test(input));
+// What only some pages load: those without crypto.subtle.
+const rare = [...chunks.keys()].find((file) => /(^|\/)ed25519\.ts$/.test(chunks.get(file).entryPoint ?? ""));
+const common = (entry) => reach(entry, ALL, [rare]);
 const total = (entry) => {
-  const files = reach(entry, ["import-statement", "dynamic-import"]);
-  return sum(files) + (carriesBytes(files) ? 0 : brotli(wasm));
+  const files = common(entry);
+  return sum(files) + (files.some((file) => holds(file, /(^|\/)bytes\.js$/)) ? 0 : brotli(wasm));
 };
 
 const print = (name, bytes) => console.log(`${name}\t${bytes}`);
 print("eager", sum(reach("index.js", ["import-statement"])));
 print("default", total("index.js"));
-print("inline", total("inline.js"));
-print("nexus", total("nexus.js"));
-print("element", total("element.js"));
-print("wasm", brotli(wasm));
-print("wasm raw", readFileSync(join(folder, wasm)).length);
+for (const entry of ["inline", "element", ...protocols]) print(entry, total(`${entry}.js`));
+if (rare) print("ed25519", sum(reach(rare, ALL, common("openclaw.js"))));
+print("wasm raw", readFileSync(wasm).length);
+for (const protocol of protocols) print(`wasm ${protocol}`, brotli(join(abi, protocol, "moorline_bg.wasm")));
+if (together) print("wasm together", brotli(together));
 
 // What each source weighs in the script that the default entry loads, minified, before compression.
 const parts = new Map();
-for (const file of reach("index.js", ["import-statement", "dynamic-import"])) {
+for (const file of reach("index.js", ALL)) {
   for (const [input, { bytesInOutput }] of Object.entries(chunks.get(file).inputs)) {
-    const name = input.replace(/^.*target\/abi[^/]*\//, "abi/").replace(/^.*src\/ts\//, "src/ts/");
+    const name = input.replace(/^.*target\/abi[^/]*\/[^/]*\//, "abi/").replace(/^.*src\/ts\//, "src/ts/");
     parts.set(name, (parts.get(name) ?? 0) + bytesInOutput);
   }
 }
@@ -83,7 +87,7 @@ function* sections(bytes) {
   }
 }
 
-for (const { name, size } of sections(readFileSync(join(folder, wasm)))) if (size > 200) print(`section ${name}`, size);
+for (const { name, size } of sections(readFileSync(wasm))) if (size > 200) print(`section ${name}`, size);
 
 // Which crate the code came from, told by the names that the compiler's own file still has. Descriptions for wasm-bindgen are
 // left out: it takes them away. The optimiser comes later, so the figures are larger than the code section, and show proportions.
