@@ -1,6 +1,6 @@
 /**
  * A model that does as the prompt says: a loopback HTTP server with the answers of an OpenAI-compatible provider, for the
- * real gateways that ask one. What it answers stands in the last message of the user, as words of the form `name=value`:
+ * real gateways that ask one. What it answers stands in the last paragraph of what the user said, as words `name=value`:
  *
  *   count=12        the numbers 1 to 12, one a piece
  *   long=200000     a text of so many characters, in pieces of `chunk` (default 1000)
@@ -63,7 +63,9 @@ export function script(messages) {
   const said = messages.map(wordsOf);
   const last = said.findLastIndex((text) => text !== "");
   const text = said[last] ?? "";
-  const word = (name, otherwise = 0) => Number(new RegExp(`\\b${name}=(\\d{1,9})\\b`).exec(text)?.[1] ?? otherwise);
+  // Hermes joins a prompt without an answer to the next one, by an empty line.
+  const words = text.slice(text.lastIndexOf("\n\n") + 1);
+  const word = (name, otherwise = 0) => Number(new RegExp(`\\b${name}=(\\d{1,9})\\b`).exec(words)?.[1] ?? otherwise);
   const answered = messages.slice(last + 1).filter(({ role }) => role === "tool").length;
   const pieces = [];
   if (word("count") > 0) {
@@ -81,7 +83,7 @@ export function script(messages) {
     text,
     pieces,
     thoughts: Array.from({ length: Math.min(word("think"), 1000) }, (_, n) => `thought ${n + 1}. `),
-    tool: toolsOf(text)[answered],
+    tool: toolsOf(words)[answered],
     pace: word("pace", 15),
     wait: word("wait"),
     hold: word("hold"),
