@@ -1,6 +1,7 @@
 // How the end-to-end and the package tests run: one Chromium, told by environment variables where it and what is tested are.
 // `cargo xtask test e2e` and `cargo xtask test pack` set them.
 import { defineConfig } from "@playwright/test";
+import type { Client } from "./cable/site.js";
 
 const executablePath = process.env["MOORLINE_CHROMIUM"];
 if (!executablePath) throw new Error("MOORLINE_CHROMIUM is not set: type `cargo xtask test e2e`");
@@ -8,7 +9,7 @@ if (!executablePath) throw new Error("MOORLINE_CHROMIUM is not set: type `cargo 
 // A worker that forces colours and a caller who wants none make Node warn in every process that a test starts.
 delete process.env["NO_COLOR"];
 
-export default defineConfig({
+export default defineConfig<{ client: Client }>({
   testDir: ".",
   outputDir: "test-results",
   workers: 2,
@@ -40,7 +41,11 @@ export default defineConfig({
     },
   },
   projects: [
-    { name: "e2e", testMatch: "*.spec.ts", testIgnore: "pack/**" },
+    { name: "e2e", testMatch: "*.spec.ts", testIgnore: ["pack/**", "cable/**"] },
+    // One script over two imports, against a real Rails server.
+    { name: "cable-rails", testDir: "./cable", testMatch: "consumer.spec.ts", timeout: 120_000, use: { client: "@rails/actioncable" } },
+    { name: "cable-moorline", testDir: "./cable", testMatch: "*.spec.ts", timeout: 120_000, use: { client: "moorline/action-cable" } },
+    { name: "cable-bench", testDir: "./cable", testMatch: "*.bench.ts", timeout: 600_000 },
     { name: "pack", testDir: "./pack", testMatch: "*.spec.ts", timeout: 180_000 },
   ],
 });

@@ -9,9 +9,9 @@ use std::time::Instant;
 use crate::package::{self, PROTOCOLS, Variant, own_flags};
 use crate::project::Project;
 use crate::run::{Done, Step, Stop, about, last_lines, say};
-use crate::{setup, sizes};
+use crate::{rails, setup, sizes};
 
-pub const GROUPS: [&str; 6] = ["lint", "native", "browser", "e2e", "pack", "all"];
+pub const GROUPS: [&str; 7] = ["lint", "native", "browser", "e2e", "cable", "pack", "all"];
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// One layer: which groups ask for it, what it is called, what it needs, how it runs.
@@ -24,22 +24,29 @@ struct Layer {
 }
 
 /// How many tests a layer counted. A layer that counts none is one test by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Tally {
     passed: u32,
     failed: u32,
+    skipped: u32,
+    /// Why the whole layer was skipped: this machine lacks what only this layer needs.
+    lacks: Option<String>,
 }
 
 impl Tally {
-    const ONE: Tally = Tally { passed: 1, failed: 0 };
+    const ONE: Tally = Tally { passed: 1, failed: 0, skipped: 0, lacks: None };
+
+    fn skipped(lacks: String) -> Tally {
+        Tally { skipped: 1, lacks: Some(lacks), ..Tally::default() }
+    }
 }
 
-const LAYERS: [Layer; 12] = [
+const LAYERS: [Layer; 13] = [
     Layer { groups: &["lint"], name: "format", needs: &[], applies: |_| true, run: format },
     Layer { groups: &["lint"], name: "clippy", needs: &[], applies: |_| true, run: clippy },
     Layer { groups: &["lint"], name: "clippy wasm32", needs: &[], applies: |_| true, run: clippy_wasm },
     Layer { groups: &["native"], name: "native", needs: &[], applies: |_| true, run: native },
-    Layer { groups: &["e2e", "pack"], name: "build", needs: &[], applies: |_| true, run: build },
+    Layer { groups: &["e2e", "cable", "pack"], name: "build", needs: &[], applies: |_| true, run: build },
     Layer { groups: &["pack"], name: "sizes", needs: &["build"], applies: |_| true, run: weigh },
     Layer { groups: &["pack"], name: "types", needs: &["build"], applies: has_types, run: types },
     Layer { groups: &["browser"], name: "browser", needs: &[], applies: has_web, run: browser },
@@ -52,6 +59,7 @@ const LAYERS: [Layer; 12] = [
         applies: has_e2e,
         run: e2e,
     },
+    Layer { groups: &["cable"], name: "cable", needs: &["build"], applies: has_cable, run: cable },
     Layer { groups: &["pack"], name: "pack", needs: &["build", "gateway"], applies: has_pack, run: pack },
 ];
 
@@ -60,6 +68,7 @@ pub fn run(project: &Project, group: &str) -> Result<bool, Stop> {
     setup::writable(project)?;
     let mut total = Tally::default();
     let mut failed: Vec<&str> = Vec::new();
+    let mut skipped: Vec<String> = Vec::new();
     for layer in LAYERS.iter().filter(|layer| group == "all" || layer.groups.contains(&group)) {
         if !(layer.applies)(project) {
             say(format_args!("– {}: the tree has no such tests", layer.name));
@@ -78,11 +87,14 @@ pub fn run(project: &Project, group: &str) -> Result<bool, Stop> {
             Ok(tally) => {
                 total.passed += tally.passed;
                 total.failed += tally.failed;
+                total.skipped += tally.skipped;
+                if let Some(lacks) = tally.lacks {
+                    say(format_args!("– {}: skipped. {lacks}", layer.name));
+                    skipped.push(format!("{}: {lacks}", layer.name));
+                    continue;
+                }
                 let sign = if tally.failed == 0 { "✓" } else { "✗" };
-                say(format_args!(
-                    "{sign} {}: {} passed, {} failed, {seconds:.1} s",
-                    layer.name, tally.passed, tally.failed
-                ));
+                say(format_args!("{sign} {}: {}, {seconds:.1} s", layer.name, outcomes(&tally)));
                 if tally.failed > 0 {
                     failed.push(layer.name);
                 }
@@ -103,9 +115,17 @@ pub fn run(project: &Project, group: &str) -> Result<bool, Stop> {
             project.logs.display()
         ));
     }
-    say(format_args!("moorline: {} passed, {} failed", total.passed, total.failed));
+    for layer in skipped {
+        say(format_args!("skipped: {layer}"));
+    }
+    say(format_args!("moorline: {}", outcomes(&total)));
     // Where nothing ran, nothing was shown to work.
     Ok(failed.is_empty() && total.passed > 0)
+}
+
+fn outcomes(tally: &Tally) -> String {
+    let skipped = if tally.skipped > 0 { format!(", {} skipped", tally.skipped) } else { String::new() };
+    format!("{} passed, {} failed{skipped}", tally.passed, tally.failed)
 }
 
 fn format(project: &Project) -> Result<Tally, Stop> {
@@ -146,7 +166,7 @@ fn clippy_wasm(project: &Project) -> Result<Tally, Stop> {
         let label = format!("cargo clippy --target {TARGET} {}", features.join(" "));
         Step::new(label, &project.logs, &mut cargo).succeed("Mend what clippy says.")?;
     }
-    Ok(Tally { passed, failed: 0 })
+    Ok(Tally { passed, ..Tally::default() })
 }
 
 fn native(project: &Project) -> Result<Tally, Stop> {
@@ -233,6 +253,24 @@ fn e2e(project: &Project) -> Result<Tally, Stop> {
     playwright(project, "e2e", None)
 }
 
+/// Against a real Rails server. Where there is none and none can be had, that is said and counted, and is no failure.
+fn cable(project: &Project) -> Result<Tally, Stop> {
+    let rails = match rails::find(project) {
+        Ok(rails) => rails,
+        Err(stop) => return Ok(Tally::skipped(stop.to_string())),
+    };
+    setup::packages(project)?;
+    let mut runner = project.command(project.node_bin("playwright"));
+    runner.current_dir(&project.e2e);
+    environment(project, &mut runner)?;
+    rails.environment(project, &mut runner);
+    runner.args(["test", "--project=cable-rails", "--project=cable-moorline"]);
+    let label = format!("playwright cable, against {}", rails.versions);
+    let log = project.logs.join("playwright-cable.log");
+    let done = Step::new(label, &project.logs, &mut runner).log(log).limit(1800).finish()?;
+    counted(done, "Type `cargo xtask test cable` to run them alone.")
+}
+
 fn pack(project: &Project) -> Result<Tally, Stop> {
     let tarball = package::pack(project)?;
     playwright(project, "pack", Some(&tarball))
@@ -304,6 +342,7 @@ fn count(text: &str) -> Tally {
             match outcome.trim_end_matches(';') {
                 "passed" if whole => tally.passed += number,
                 "failed" | "flaky" | "interrupted" | "did" if whole => tally.failed += number,
+                "skipped" if whole => tally.skipped += number,
                 _ => {}
             }
         }
@@ -321,6 +360,10 @@ fn has_types(project: &Project) -> bool {
 
 fn has_e2e(project: &Project) -> bool {
     specs(&project.e2e)
+}
+
+fn has_cable(project: &Project) -> bool {
+    specs(&project.e2e.join("cable"))
 }
 
 fn has_pack(project: &Project) -> bool {
@@ -343,15 +386,23 @@ mod tests {
     fn the_summaries_of_cargo_are_added_up() {
         let text = "running 2 tests\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
                     test result: FAILED. 5 passed; 3 failed; 1 ignored; 0 measured\n";
-        assert_eq!(count(text), Tally { passed: 7, failed: 3 });
+        assert_eq!(count(text), Tally { passed: 7, failed: 3, ..Tally::default() });
     }
 
     #[test]
     fn the_summary_of_playwright_counts_what_did_not_run_as_failed() {
         assert_eq!(
             count("  1 failed\n    [e2e] › a.spec.ts:3:1 › it says 4 passed by\n  2 did not run\n  12 passed (5.2s)\n"),
-            Tally { passed: 12, failed: 3 }
+            Tally { passed: 12, failed: 3, ..Tally::default() }
         );
+    }
+
+    #[test]
+    fn what_was_skipped_is_counted_and_told_of_only_where_there_is_any() {
+        let tally = count("  2 skipped\n  12 passed (5.2s)\n");
+        assert_eq!(tally, Tally { passed: 12, skipped: 2, ..Tally::default() });
+        assert_eq!(outcomes(&tally), "12 passed, 0 failed, 2 skipped");
+        assert_eq!(outcomes(&Tally::ONE), "1 passed, 0 failed");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod layers;
 mod package;
 mod project;
+mod rails;
 mod run;
 mod serve;
 mod setup;
@@ -25,11 +26,12 @@ const HELP: &str = "\
 cargo xtask <command>
 
   demo [--port 8787] [-- flags]   build, start the gateway and serve the 3D world; flags go to the gateway
-  test [lint|native|browser|e2e|pack|all]
+  test [lint|native|browser|e2e|cable|pack|all]
                                   run the tests, all of them unless told; sets up what is missing, a browser too
   build [--dev] [--self-test]     build the package into pkg/ and say what it weighs
   sizes [--bless]                 weigh the package against its budgets and tests/golden/sizes.json; --bless rewrites it
   bench [arguments]               measure moorline against its peers in headless Chromium; arguments go to the bench
+  bench cable                     measure how soon Action Cable is back after a restart of Rails, with Rails' client and ours
   pack                            make the npm tarball in target/
   setup                           set up all that any command needs, so that later ones need no network
   help                            this
@@ -118,7 +120,10 @@ fn command(words: &[OsString]) -> Result<Ending, Stop> {
         }
         "bench" => {
             let more = if rest.first().is_some_and(|word| word == "--") { &rest[1..] } else { rest };
-            serve::bench(&Project::find()?, more)?;
+            match more.split_first() {
+                Some((word, more)) if word == "cable" => rails::bench(&Project::find()?, more)?,
+                _ => serve::bench(&Project::find()?, more)?,
+            }
             Ok(Ending::Silent)
         }
         "pack" => {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::project::{Project, fingerprint};
+use crate::rails;
 use crate::run::{Step, Stop, about, answer, say};
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -31,6 +32,7 @@ pub fn all(project: &Project) -> Result<(), Stop> {
     packages(project)?;
     let browser = browser(project)?;
     let driver = driver(project)?;
+    let rails = rails::find(project);
     let shown = |mut command: Command, flag: &str| {
         answer(command.arg(flag)).and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default()
     };
@@ -47,6 +49,11 @@ pub fn all(project: &Project) -> Result<(), Stop> {
     say(format_args!("  node            {}", shown(project.command("node"), "--version")));
     say(format_args!("  browser         {}", browser.display()));
     say(format_args!("  chromedriver    {}", driver.display()));
+    say(match rails {
+        Ok(rails) => format!("  rails           {}", rails.versions),
+        // Only the tests against Rails want it, and they can be skipped.
+        Err(stop) => format!("  rails           none. {stop}"),
+    });
     say("Everything is here. Type `cargo xtask demo` to see it, `cargo xtask test` to test it.");
     Ok(())
 }
@@ -440,12 +447,12 @@ fn certificates(project: &Project) {
     }
 }
 
-fn debian() -> bool {
+pub fn debian() -> bool {
     fs::read_to_string("/etc/os-release").is_ok_and(|text| text.lines().any(|line| line == "ID=debian"))
 }
 
 /// Installs what is missing of these packages. Nothing is ever removed to make room.
-fn apt(project: &Project, packages: &[&str], ways: &str) -> Result<(), Stop> {
+pub fn apt(project: &Project, packages: &[&str], ways: &str) -> Result<(), Stop> {
     let missing: Vec<&str> = packages
         .iter()
         .copied()
