@@ -1,7 +1,7 @@
 //! What the JavaScript half of a protocol (src/web/) reads from a frame by itself, said once more: its type, its topic, what
 //! it is counted by. A browser test compares the two on the same frames.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub struct Dialect {
     /// The frames of one message; `None` where it is not the protocol's JSON.
@@ -26,9 +26,18 @@ impl Dialect {
                 topic: |frame| frame.pointer("/envelope/worker_id")?.as_str(),
                 order: |frame| {
                     let digits = frame.pointer("/envelope/cursor").and_then(Value::as_str).unwrap_or_default();
-                    let digits = digits.strip_prefix("bo_").unwrap_or_default();
+                    let digits = digits.strip_prefix("bo_").filter(|digits| digits.len() == 16).unwrap_or_default();
                     u64::from_str_radix(digits, 16).map_or(f64::NAN, |number| number as f64)
                 },
+            },
+            "json-rpc" => Self {
+                parse: |text| Some(rpc_frames(text)),
+                frame_type: |frame| {
+                    let said = MARKS.into_iter().find(|mark| frame.get(mark).is_some());
+                    said.map_or_else(|| rpc_type(frame), |mark| Some(&mark[1..]))
+                },
+                topic: |_| None,
+                order: |_| f64::NAN,
             },
             _ => panic!("{protocol} has no dialect here"),
         }
@@ -37,4 +46,55 @@ impl Dialect {
 
 fn one(text: &str) -> Option<Vec<Value>> {
     Some(vec![serde_json::from_str(text).ok()?])
+}
+
+/// What the page's half says of a message by objects of its own; in JSON nothing of ours is safe from a server.
+const MARKS: [&str; 2] = ["\0rpc.batch", "\0rpc.garbled"];
+
+fn rpc_frames(text: &str) -> Vec<Value> {
+    let Ok(message) = serde_json::from_str(text) else {
+        return vec![json!({ MARKS[1]: true })];
+    };
+    let Value::Array(frames) = message else {
+        return vec![message];
+    };
+    if frames.is_empty() {
+        return vec![Value::Array(frames)];
+    }
+    let count = frames.iter().filter(|frame| rpc_type(frame) == Some("rpc.call")).count();
+    let mark = (count > 0).then(|| json!({ MARKS[0]: true, "count": count }));
+    mark.into_iter().chain(frames).collect()
+}
+
+fn rpc_type(frame: &Value) -> Option<&str> {
+    let (id, params) = (frame.get("id"), frame.get("params"));
+    let method = frame.get("method");
+    let said = frame.get("result").is_some() || frame.get("error").is_some();
+    let fits = matches!(params, None | Some(Value::Object(_) | Value::Array(_) | Value::Null));
+    Some(match method.and_then(Value::as_str) {
+        Some(method) if frame["jsonrpc"] == "2.0" && id.is_none() && fits && !method.starts_with("rpc.") => method,
+        None if method.is_none() && said && id.is_none_or(Value::is_null) => "rpc.error",
+        None if method.is_none() && said => "rpc.answer",
+        _ => "rpc.call",
+    })
+}
+
+#[test]
+fn what_is_read_from_a_frame_is_what_the_golden_file_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/dialects.json");
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("JSON");
+    for (protocol, messages) in golden.as_object().expect("protocols") {
+        let dialect = Dialect::of(protocol);
+        for message in messages.as_array().expect("messages") {
+            let frames = (dialect.parse)(message["text"].as_str().expect("a text")).map(|frames| {
+                let read = |frame: &Value| {
+                    let order = (dialect.order)(frame);
+                    let order = if order.is_nan() { Value::Null } else { serde_json::json!(order as i64) };
+                    serde_json::json!({"type": (dialect.frame_type)(frame), "topic": (dialect.topic)(frame), "order": order})
+                };
+                frames.iter().map(read).collect::<Value>()
+            });
+            assert_eq!(frames.unwrap_or_default(), message["frames"], "{protocol}: {}", message["text"]);
+        }
+    }
 }
