@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "@playwright/test";
+import { build } from "esbuild";
 
 interface Read {
   type: string | null;
@@ -14,7 +15,9 @@ const word = (value: unknown) => (typeof value === "string" ? value : null);
 
 for (const [protocol, messages] of Object.entries(golden))
   test(`what ${protocol}'s half reads from a frame is what the golden file says`, async () => {
-    const { dialect } = await import(`../../src/web/${protocol}.js`);
+    const entry = fileURLToPath(new URL(`../../src/web/${protocol}.js`, import.meta.url));
+    const { outputFiles } = await build({ entryPoints: [entry], bundle: true, format: "esm", write: false });
+    const { dialect } = await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0]!.contents).toString("base64")}`);
     for (const { text, frames } of messages) {
       let parsed: unknown[] | undefined;
       try {
