@@ -10,6 +10,7 @@ mod control;
 mod faults;
 mod files;
 mod frames;
+mod hermes;
 mod hub;
 mod journal;
 mod listener;
@@ -93,6 +94,7 @@ async fn run(options: Options) -> io::Result<()> {
     let hub = Arc::new(Hub::new(clock, world));
     let faults = Arc::new(Faults::new());
     let openclaw = openclaw::Gateway::new(clock);
+    let hermes = hermes::Gateway::new(clock);
 
     let csp = options.csp.map(HeaderValue::try_from).transpose().map_err(io::Error::other)?;
     let files = files::router(options.www.as_deref(), &options.mounts, csp);
@@ -101,6 +103,7 @@ async fn run(options: Options) -> io::Result<()> {
         .with_state(Arc::clone(&hub))
         .nest("/control", control::router(Arc::clone(&hub), Arc::clone(&faults)))
         .merge(openclaw.router())
+        .merge(hermes.router())
         .merge(cable::router(clock, Box::new(entropy)))
         .merge(files)
         .into_make_service_with_connect_info::<Peer>();
@@ -119,7 +122,7 @@ async fn run(options: Options) -> io::Result<()> {
 
     signals.next().await;
     tokio::select! {
-        () = farewell(&hub, &openclaw) => {}
+        () = farewell(&hub, &openclaw, &hermes) => {}
         () = signals.next() => {}
     }
     serving.abort();
@@ -137,11 +140,12 @@ async fn run(options: Options) -> io::Result<()> {
 }
 
 /// Says goodbye to everyone, and waits until they are gone.
-async fn farewell(hub: &Hub, openclaw: &Arc<openclaw::Gateway>) {
+async fn farewell(hub: &Hub, openclaw: &Arc<openclaw::Gateway>, hermes: &hermes::Gateway) {
     openclaw.farewell();
+    hermes.farewell();
     hub.go_down(None, None).await;
     let gone = async {
-        while hub.open() + openclaw.open() > 0 {
+        while hub.open() + openclaw.open() + hermes.open() > 0 {
             sleep(Duration::from_millis(5)).await;
         }
     };

@@ -49,7 +49,19 @@ OpenClaw is spoken at /openclaw; the token is moorline-openclaw. It plays releas
   POST approve {\"requestId\"}, reject {\"requestId\"}
   POST inject {\"sessionKey\", \"message\", \"label\"}, run {\"sessionKey\", \"message\"}
 Words in a prompt choose the answer: long, slow, think, tool, broken-tool, ask, fail, empty, hang, words:N,
-pace:N; and OpenClaw's traps: replace, late, tail, lost-end.";
+pace:N; and OpenClaw's traps: replace, late, tail, lost-end.
+
+Hermes is spoken at /api/ws?token=moorline-hermes, or ?ticket=… from POST /api/auth/ws-ticket (header
+x-hermes-session-token), and GET /api/status is public. It plays version 0.19; &version=0.17 or 0.20 another.
+Controls, below /control/hermes:
+  GET  state, received?connection=N
+  POST config {\"version\", \"token\", \"gated\", \"ticketMs\", \"readyMs\", \"agentMs\", \"pooledMs\", \"graceMs\",
+       \"busy\": \"interrupt\"|\"queue\"|\"steer\"|\"redirect\", \"queuedBug\", \"resumeOverlap\", \"questionMs\",
+       \"heartbeat\", \"ring\", \"maxSessions\"}
+  POST send {\"frame\"|\"text\", \"to\"}, event {\"type\", \"payload\", \"sessionId\"}
+  POST close {\"code\"|\"abrupt\": true, \"to\"}, restart {\"downMs\", \"kill\"}, up, ticket, reset
+  POST turn {\"sessionId\", \"text\"}, expire, reap, rename {\"sessionId\"}
+Words in a prompt, beside the model's: approve, sudo, secret, crash.";
 
 const STRICT_CSP: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval' 'unsafe-inline'; \
      connect-src 'self' ws: wss:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:";
