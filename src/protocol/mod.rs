@@ -14,8 +14,12 @@
 //! 7. An unknown frame type is an event, not an error; a malformed known one is a `Fault`.
 //! 8. The same inputs give the same outputs, on every run.
 
+#[cfg(any(feature = "action-cable", not(target_arch = "wasm32")))]
+pub mod action_cable;
 #[cfg(any(feature = "openclaw", feature = "json-rpc", feature = "hermes", not(target_arch = "wasm32")))]
 pub mod calls;
+#[cfg(any(feature = "json-rpc", not(target_arch = "wasm32")))]
+pub mod json_rpc;
 #[cfg(any(feature = "nexus", not(target_arch = "wasm32")))]
 pub mod nexus;
 #[cfg(any(feature = "observation", not(target_arch = "wasm32")))]
@@ -141,6 +145,8 @@ pub enum Verb {
     Perform = 7,
     /// Texts: path, cursor.
     Observe = 8,
+    /// The calls between one with the number 1 and one without go out as one message.
+    Batch = 9,
 }
 
 impl Verb {
@@ -156,6 +162,7 @@ impl Verb {
             6 => Self::Subscribe,
             7 => Self::Perform,
             8 => Self::Observe,
+            9 => Self::Batch,
             _ => return None,
         })
     }
@@ -223,6 +230,19 @@ pub trait Protocol {
 
     /// The socket is gone. A protocol may overrule the close code table for the codes that are its own.
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition>;
+
+    /// The first wait after a loss, in milliseconds and so many more at most, where the protocol knows better than the
+    /// backoff; those after it are the backoff's.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    fn first_wait(&self) -> Option<(u64, f64)> {
+        None
+    }
+
+    /// After the end of a socket or an attempt, another attempt will follow.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    fn retrying(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
 
     /// The line has ended, and only the page can begin again: what waits for an answer will get none.
     fn ended(&mut self, cx: &mut Context<'_>) {
@@ -393,8 +413,13 @@ pub fn create(config: &Config, values: &dyn View) -> Option<Box<dyn Protocol>> {
     Some(match values.string("protocol").as_deref() {
         #[cfg(any(feature = "nexus", not(target_arch = "wasm32")))]
         None | Some("nexus") => Box::new(nexus::Nexus::new(config)),
+        #[cfg(any(feature = "action-cable", not(target_arch = "wasm32")))]
+        Some("action-cable") => Box::new(action_cable::ActionCable::new(config, values)),
         #[cfg(any(feature = "observation", not(target_arch = "wasm32")))]
         Some("observation") => Box::new(observation::Observation::new()),
+        // hermes stands on it, and is never asked for it.
+        #[cfg(any(all(feature = "json-rpc", not(feature = "hermes")), not(target_arch = "wasm32")))]
+        Some("json-rpc") => Box::new(json_rpc::JsonRpc::new(config)),
         _ => return None,
     })
 }

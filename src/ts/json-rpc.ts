@@ -1,6 +1,7 @@
 /** The entry for servers that speak JSON-RPC 2.0 (docs/protocols/json-rpc.md). */
 import { dialect } from "../web/json-rpc.js";
-import { CallLine } from "./calls.js";
+import { BATCH } from "../web/rust.js";
+import { CallLine, type Handler } from "./calls.js";
 import type { Rules } from "./options.js";
 
 export class Moorline extends CallLine {
@@ -8,6 +9,44 @@ export class Moorline extends CallLine {
   static override rules: Rules = { protocol: ["json-rpc"] };
   /** @internal */
   protected override readonly dialect = dialect;
+  readonly #offs = new Map<string, () => void>();
+
+  /**
+   * Makes one message, an array, of the calls and notifications that `make` begins before it returns. Each of them settles
+   * by itself. Answers with what `make` answers. Servers need not take batches; one that does not answers none of them.
+   */
+  batch<T>(make: () => T): T {
+    this.#mark(1);
+    try {
+      return make();
+    } finally {
+      this.#mark(0);
+    }
+  }
+
+  /**
+   * Answers the server's calls of this method, instead of whoever did before, and hears its notifications: those are events
+   * called `rpc-` and the method's name as well. What the handler throws is the call's error; its `code` (-32603 where there
+   * is no whole number), `message` and `data` are kept. Returns what ends it.
+   */
+  override handle(method: string, handler: Handler): () => void {
+    const { signal } = new AbortController();
+    this.#offs.get(method)?.();
+    const off = this.on(`rpc-${method}`, async (frame: { params?: unknown }) => {
+      await handler(frame.params, { signal, frame });
+    });
+    this.#offs.set(method, off);
+    const end = super.handle(method, handler);
+    return () => {
+      off();
+      end();
+    };
+  }
+
+  #mark(begins: number): void {
+    const handle = this.nextHandle();
+    this.act((page) => page.command(BATCH, handle, undefined, [], begins));
+  }
 }
 export type { CallOptions, Handler } from "./calls.js";
 export { MoorlineError } from "./error.js";

@@ -1,11 +1,42 @@
 // The JavaScript half of src/protocol/json_rpc.rs: what is read from a frame in the page.
 
+// What we say of a message ourselves: nothing in it can pass for one of these.
+class Mark {
+  constructor(type, count) {
+    this.type = type;
+    this.count = count;
+  }
+}
+const GARBLED = new Mark("rpc.garbled");
+
+// Whatever is no notification and no answer is treated as a call, and refused as one if it is none.
+function type(frame) {
+  if (frame instanceof Mark) return frame.type;
+  const { jsonrpc, method, id, params, result, error } = frame ?? {};
+  if (method === undefined && (result !== undefined || error !== undefined)) return (id ?? null) === null ? "rpc.error" : "rpc.answer";
+  const silent = typeof method === "string" && id === undefined && jsonrpc === "2.0" && (params === undefined || typeof params === "object");
+  return silent && !method.startsWith("rpc.") ? method : "rpc.call";
+}
+
 export const dialect = {
   name: "json-rpc",
-  sessionKey: "moorline-json-rpc",
-  type: (frame) => frame?.type,
+  wildcard: "rpc-",
+  parse(text) {
+    let message;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      return [GARBLED];
+    }
+    if (!Array.isArray(message) || message.length === 0) return [message];
+    const calls = message.filter((frame) => type(frame) === "rpc.call").length;
+    return calls ? [new Mark("rpc.batch", calls), ...message] : message;
+  },
+  type,
   result: (frame) => frame.result,
-  delta: (frame, before) => ({ text: before + frame.text, appended: frame.text }),
-  whole: (frame) => frame?.text,
-  error: (frame) => ({ message: frame?.error?.message ?? "", cause: frame?.error }),
+  error: ({ error }) => ({ message: error?.message ?? "an answer without a result or an error", cause: error }),
+  called: ({ method, params }) => ({ method, params }),
+  // There are no runs.
+  delta: (_frame, text) => ({ text }),
+  whole: () => undefined,
 };

@@ -29,3 +29,4 @@ export const REFUSE: number;
 export const SUBSCRIBE: number;
 export const PERFORM: number;
 export const OBSERVE: number;
+export const BATCH: number;

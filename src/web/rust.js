@@ -89,6 +89,8 @@ export const SUBSCRIBE = 6;
 export const PERFORM = 7;
 /** texts: path, cursor */
 export const OBSERVE = 8;
+/** number: 1 before the calls that go out as one message */
+export const BATCH = 9;
 
 export class Rust {
   constructor(glue, exports, line) {

@@ -9,6 +9,8 @@ pub struct Dialect {
     pub frame_type: fn(&Value) -> Option<&str>,
     pub topic: fn(&Value) -> Option<&str>,
     pub order: fn(&Value) -> f64,
+    /// The prefix of the events that frames without a route become.
+    pub wildcard: Option<&'static str>,
 }
 
 impl Dialect {
@@ -19,6 +21,20 @@ impl Dialect {
                 frame_type: |frame| frame.get("type")?.as_str(),
                 topic: |_| None,
                 order: |_| f64::NAN,
+                wildcard: None,
+            },
+            "action-cable" => Self {
+                parse: one,
+                // What has no type and brings a message is data.
+                frame_type: |frame| match frame.get("type").unwrap_or(&Value::Null) {
+                    Value::Null | Value::Bool(false) => frame.get("message").map(|_| ""),
+                    Value::Number(zero) if zero.as_f64() == Some(0.0) => frame.get("message").map(|_| ""),
+                    Value::String(empty) if empty.is_empty() => frame.get("message").map(|_| ""),
+                    other => other.as_str(),
+                },
+                topic: |frame| frame.get("identifier")?.as_str(),
+                order: |_| f64::NAN,
+                wildcard: None,
             },
             "observation" => Self {
                 parse: one,
@@ -29,6 +45,7 @@ impl Dialect {
                     let digits = digits.strip_prefix("bo_").filter(|digits| digits.len() == 16).unwrap_or_default();
                     u64::from_str_radix(digits, 16).map_or(f64::NAN, |number| number as f64)
                 },
+                wildcard: None,
             },
             "json-rpc" => Self {
                 parse: |text| Some(rpc_frames(text)),
@@ -38,6 +55,7 @@ impl Dialect {
                 },
                 topic: |_| None,
                 order: |_| f64::NAN,
+                wildcard: Some("rpc-"),
             },
             _ => panic!("{protocol} has no dialect here"),
         }

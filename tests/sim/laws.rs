@@ -168,6 +168,18 @@ fn subjects() -> Vec<Subject> {
             numbered: None,
         },
         Subject {
+            name: "json-rpc",
+            dialect: "json-rpc",
+            make: || of_options(r#"{"protocol":"json-rpc"}"#),
+            before: &[],
+            welcome: &[],
+            malformed: r#"{"jsonrpc":"2.0","result":1,"error":{"code":1},"id":1}"#,
+            unknown: (r#"{"jsonrpc":"2.0","method":"never-heard-of"}"#, "rpc-never-heard-of"),
+            owed: None,
+            call: Some(("request 9 x", r#"received #_ {"jsonrpc":"2.0","result":1,"id":9}"#)),
+            numbered: None,
+        },
+        Subject {
             name: "observation",
             dialect: "observation",
             make: || of_options(r#"{"protocol":"observation"}"#),

@@ -198,7 +198,8 @@ impl<B: Browser> Line<B> {
     fn sort(&mut self, socket: SocketId, frame: Value) {
         let frame_type = (self.dialect.frame_type)(&frame);
         let row = frame_type.and_then(|t| self.routes.iter().position(|r| r.frame_type == t));
-        let route = row.map_or(Route::NONE, |row| Route(row as u32 + 1));
+        let wild = self.dialect.wildcard.and(frame_type).map(|_| self.routes.len());
+        let route = row.or(wild).map_or(Route::NONE, |row| Route(row as u32 + 1));
         let is_delta = row.is_some_and(|row| self.routes[row].event == Becomes::Delta);
         let handle =
             (self.dialect.topic)(&frame).filter(|_| is_delta).and_then(|topic| self.topics.get(topic)).copied();
@@ -376,9 +377,14 @@ impl<B: Browser> Line<B> {
     }
 
     fn deliver(&mut self, route: Route, frame: Value) {
-        let row = self.routes.get(route.0 as usize - 1);
-        if let Some(Becomes::Event(name)) = row.map(|row| row.event) {
-            self.hear(name.into(), frame);
+        match self.routes.get(route.0 as usize - 1).map(|row| row.event) {
+            Some(Becomes::Event(name)) => self.hear(name.into(), frame),
+            Some(Becomes::Nothing | Becomes::Delta) => {}
+            None => {
+                let prefix = self.dialect.wildcard.expect("a route behind the table");
+                let name = (self.dialect.frame_type)(&frame).expect("what the route came from");
+                self.hear(format!("{prefix}{name}"), frame);
+            }
         }
     }
 

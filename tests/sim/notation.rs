@@ -19,11 +19,18 @@ pub struct Transcript {
 }
 
 /// The stage that a transcript sets: a browser of which everything is said by the lines.
-struct Stage {
+pub struct Stage {
     stored: Option<Result<Option<Stored>, Fault>>,
     provider_by_hand: bool,
     takes: Option<u32>,
     holds: f64,
+}
+
+impl Stage {
+    /// One with the sessions' storage as told, where nothing else is out of the ordinary.
+    pub fn storing(stored: Option<Stored>) -> Self {
+        Self { stored: Some(Ok(stored)), provider_by_hand: false, takes: None, holds: 0.0 }
+    }
 }
 
 impl Browser for Stage {
@@ -78,7 +85,7 @@ impl Transcript {
             transcript: self,
             options: with_defaults("{}", self.protocol)?,
             line: None,
-            stage: Stage { stored: Some(Ok(None)), provider_by_hand: false, takes: None, holds: 0.0 },
+            stage: Stage::storing(None),
             out: Vec::new(),
             shown: 0,
         };
@@ -386,6 +393,7 @@ fn command(verb: Verb, rest: &str) -> Result<Command, String> {
         let (word, behind) = split(rest);
         rest = behind;
         match word.split_once(':') {
+            None if word == "begins" => made.number = Some(1.0),
             Some(("timeout", millis)) => made.number = Some(parse(millis)?),
             Some(("to", of)) => made.number = Some(f64::from(handle(of)?.0)),
             Some(("key", key)) => made.texts[2] = Some(key.into()),
