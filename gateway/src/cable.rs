@@ -35,7 +35,7 @@ use tokio::time::sleep;
 use tungstenite::Error as Fault;
 
 use self::conduct::{Change, Query};
-use self::server::{ConnectionId, Farewell, Request, Server};
+use self::server::{ConnectionId, Farewell, Job, Request, Server};
 use self::wire::Dialect;
 use crate::control::{self, answer, counted, done, with};
 use crate::hub::{Clock, MAX_CONNECTIONS};
@@ -87,13 +87,17 @@ impl Cable {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut server, self.clock.now());
         for (ms, job) in server.take_due() {
-            let cable = Arc::clone(self);
-            tokio::spawn(async move {
-                sleep(Duration::from_millis(ms)).await;
-                cable.step(|server, now| server.run(now, job));
-            });
+            self.later(ms, job);
         }
         result
+    }
+
+    fn later(self: &Arc<Self>, ms: u64, job: Job) {
+        let cable = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(ms)).await;
+            cable.step(|server, now| server.run(now, job));
+        });
     }
 }
 

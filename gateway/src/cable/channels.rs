@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use super::talks::{Talks, Word};
-use super::wire::rendered;
+use super::wire::{given, rendered};
 use crate::sessions::Time;
 
 /// What stands behind a subscription.
@@ -179,9 +179,9 @@ impl Channel {
 struct Call<'a> {
     #[serde(borrow)]
     action: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "given")]
     value: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "given")]
     content: Option<&'a RawValue>,
     #[serde(default)]
     session_id: Value,

@@ -77,6 +77,8 @@ struct Connection {
     conduct: Conduct,
     client: ClientId,
     sid: Option<String>,
+    /// Whether the session outlives the connection.
+    resumable: bool,
     restore: Option<String>,
     phase: Phase,
     /// How many texts it said.
@@ -190,6 +192,7 @@ impl Server {
             query: request.query,
             conduct,
             sid: None,
+            resumable: request.dialect == Dialect::Ext,
             restore: request.restore.filter(|sid| !sid.is_empty()),
             phase: Phase::Waiting(Vec::new(), 0),
             heard: 0,
@@ -220,7 +223,7 @@ impl Server {
         let Conduct { presence_ms, session_ms, .. } = connection.conduct;
         self.broker.lose(&sid, now.plus(presence_ms));
         self.due.push((presence_ms.saturating_add(1), Job::Leave));
-        if connection.dialect == Dialect::Ext {
+        if connection.resumable {
             let subscriptions = connection.subscriptions.into_iter().filter(|one| one.confirmed).collect();
             self.parked.push_back(Parked { sid, subscriptions, until: now.plus(session_ms) });
             self.parked.retain(|parked| parked.until >= now);
@@ -367,8 +370,9 @@ impl Server {
         let subscriptions = match parked.and_then(|at| self.parked.remove(at)) {
             Some(parked) => parked.subscriptions,
             None => {
-                let other = self.connections.values_mut().find(|one| one.sid.as_deref() == Some(before))?;
-                other.sid = None;
+                let other =
+                    self.connections.values_mut().find(|one| one.resumable && one.sid.as_deref() == Some(before))?;
+                other.resumable = false;
                 other.subscriptions.iter().filter(|one| one.confirmed).cloned().collect()
             }
         };

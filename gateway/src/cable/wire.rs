@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use axum::extract::ws::{Message, Utf8Bytes};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 pub const PLAIN: &str = "actioncable-v1-json";
@@ -193,12 +193,17 @@ struct Frame<'a> {
     command: Option<&'a RawValue>,
     #[serde(borrow)]
     identifier: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "given")]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     history: Option<&'a RawValue>,
     #[serde(borrow)]
     presence: Option<&'a RawValue>,
+}
+
+/// A value that is there, though it be `null`.
+pub fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
 }
 
 /// What a text is, to a server.

@@ -50,10 +50,11 @@ impl Server {
         self.down = None;
     }
 
-    /// Forgets what could be resumed: lost connections, what was broadcast, or the whole broker.
+    /// Forgets what could be resumed: the sessions so far, what was broadcast, or the whole broker.
     pub fn forget(&mut self, sessions: bool, history: bool, epoch: bool) {
         if sessions {
             self.parked.clear();
+            self.connections.values_mut().for_each(|connection| connection.resumable = false);
         }
         if history {
             self.broker.forget();
@@ -78,10 +79,6 @@ impl Server {
         self.talks = Talks::default();
         self.journal = Journal::default();
         self.down = None;
-        // What was cut off shall not come back.
-        for connection in self.connections.values_mut() {
-            connection.sid = None;
-        }
         self.time_pings();
     }
 
