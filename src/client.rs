@@ -434,10 +434,17 @@ impl Client {
             (None, Disposition::RetryLater(_)) => LATER_LEAST_MS + self.chance.below(LATER_SPREAD_MS),
             // The browser took the socket, the path is as good as ever: nothing to wait for.
             (None, _) if cause == Cause::Lifecycle => 0,
+            #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+            (None, _) if self.failures == 1 && self.protocol.first_wait().is_some() => {
+                let (least, spread) = self.protocol.first_wait().unwrap_or_default();
+                (least + self.chance.below(spread)).min(self.config.backoff.max_ms as u64)
+            }
             (None, _) => self.config.backoff.delay_ms(self.failures, &mut self.chance),
         };
         self.state = State::Waiting;
         self.timers.set(Timer::Retry, now.after(delay_ms));
+        #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+        self.ask(now, |protocol, cx| protocol.retrying(cx));
         let attempt = self.failures;
         self.journal.note(now, Fact::Waiting { attempt, delay_ms, advised: advice.is_some() });
         if self.outbox.waiting() > 0 {

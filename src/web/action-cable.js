@@ -2,6 +2,7 @@
 
 export const dialect = {
   name: "action-cable",
-  sessionKey: "moorline-action-cable",
-  type: (frame) => frame?.type,
+  // What has no type and brings a message is data, whatever the message is.
+  type: (frame) => frame?.type || (frame?.message === undefined ? undefined : ""),
+  topic: (frame) => frame.identifier,
 };
