@@ -25,6 +25,13 @@ async function connect(port, token) {
       method === "event" && params.type === type && params.session_id === session && fits(params.payload);
     return (await line.wait(mine, { from, what: type, patience })).params.payload;
   };
+  /** The end of a turn. The session is idle only when its state has been told after that; before, 0.17 calls it busy. */
+  line.end = async (session, { from }, fits) => {
+    const complete = await line.event("message.complete", session, { from, fits });
+    const at = line.frames.findIndex(({ params }) => params?.payload === complete);
+    await line.event("session.info", session, { from: at, fits: ({ running }) => running === false });
+    return complete;
+  };
   /** Sends a prompt and gives its answer and the place to wait from. */
   line.ask = async (session_id, text) => {
     const from = line.now();
@@ -60,7 +67,7 @@ await check("hermes", async (options, held) => {
 
     const counting = await line.ask(session, "count=12 pace=60");
     assert.equal(counting.sent.result.status, "streaming");
-    const complete = await line.event("message.complete", session, counting);
+    const complete = await line.end(session, counting);
     assert.equal(complete.text, counted(12));
     assert.equal(complete.status, "complete");
     const deltas = deltasOf(line, session, counting.from).map(({ params }) => params.payload.text);
@@ -70,26 +77,26 @@ await check("hermes", async (options, held) => {
     const stopped = await line.ask(session, "count=50 hold=5");
     await line.event("message.delta", session, stopped);
     const stop = await line.call("session.interrupt", { session_id: session });
-    const interrupted = await line.event("message.complete", session, stopped);
+    const interrupted = await line.end(session, stopped);
     assert.equal(interrupted.status, "interrupted");
     held("an answer can be stopped", { answer: stop.result, text: interrupted.text });
 
     const failing = await line.ask(session, "fail=400");
-    const failed = await line.event("message.complete", session, failing);
+    const failed = await line.end(session, failing);
     assert.equal(failed.status, "error");
     held("a failure of the model is the turn's text", { text: failed.text?.slice(0, 200) });
 
     const asking = await line.ask(session, 'tool=clarify:{"question":"Which one?","choices":["left","right"]} count=3');
     const question = await line.event("clarify.request", session, asking);
     const answer = await line.call("clarify.respond", { request_id: question.request_id, answer: "left" });
-    const answered = await line.event("message.complete", session, asking);
+    const answered = await line.end(session, asking);
     assert.equal(answered.text, counted(3));
     held("a question is asked and answered", { question, answer: answer.result });
 
     const daring = await line.ask(session, 'tool=terminal:{"command":"rm -rf ./nothing-of-that-name"} count=3');
     const approval = await line.event("approval.request", session, daring);
     const denied = await line.call("approval.respond", { session_id: session, choice: "deny" });
-    await line.event("message.complete", session, daring);
+    await line.end(session, daring);
     held("a dangerous command asks first", { command: approval.command, choices: approval.choices, answer: denied.result });
 
     const busy = await line.ask(session, "count=20 hold=5");
@@ -98,9 +105,9 @@ await check("hermes", async (options, held) => {
     held("a second prompt while one runs", { answer: second.sent.result ?? second.sent.error });
     if (second.sent.error) {
       await model.go();
-      assert.equal((await line.event("message.complete", session, busy)).text, counted(20));
+      assert.equal((await line.end(session, busy)).text, counted(20));
     } else {
-      const next = await line.event("message.complete", session, { from: busy.from, fits: ({ text }) => text === counted(4) });
+      const next = await line.end(session, busy, ({ text }) => text === counted(4));
       assert.equal(next.status, "complete");
     }
 

@@ -21,6 +21,7 @@ const configOf = ({ model, busy, workspace }) => ({
   compression: { enabled: false },
   display: { busy_input_mode: busy },
   memory: { memory_enabled: false, user_profile_enabled: false },
+  security: { allow_lazy_installs: false },
   platform_toolsets: { cli: ["clarify", "terminal", "todo"] },
   terminal: { backend: "local", cwd: workspace },
 });
@@ -47,6 +48,7 @@ export async function startHermes({ version = VERSIONS[0], port, token = "live-t
     HERMES_HOME: home,
     HERMES_DASHBOARD_SESSION_TOKEN: token,
     ...(grace !== undefined && { HERMES_TUI_WS_ORPHAN_REAP_GRACE_S: String(grace) }),
+    HERMES_DISABLE_LAZY_INSTALLS: "1",
     PYTHONUNBUFFERED: "1",
     PYTHONDONTWRITEBYTECODE: "1",
     // Whatever it still looks for outside is refused at once.
