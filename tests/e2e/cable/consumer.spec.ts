@@ -222,6 +222,24 @@ test("unsubscribe: the server lets go, no callback comes any more, others go on,
   expect(sockets.length).toBe(1);
 });
 
+test("unsubscribe and subscribe of one identifier back to back: the last word holds, every time", async ({ open, rails }) => {
+  const { page } = await open();
+  const identifier = { channel: "FeedChannel", name: "news" };
+  await subscribed(page, "feed 0", identifier);
+  for (let number = 1; number <= 30; number += 1) {
+    await page.evaluate(
+      ([number, identifier]) => {
+        cable.subscriptions[`feed ${number - 1}`]?.unsubscribe();
+        cable.subscribe(`feed ${number}`, identifier);
+      },
+      [number, identifier] as const,
+    );
+    await next(page, `feed ${number}`, "connected");
+    await rails.post("broadcast", { stream: "news", messages: [number] });
+    expect(await next(page, `feed ${number}`, "received")).toBe(number);
+  }
+});
+
 test("subscriptions of one consumer share a socket; two of one identifier share what is received", async ({ open, rails }) => {
   const { page, sockets } = await open(`${rails.cable}?user=ann`);
   await subscribed(page, "first", { channel: "FeedChannel", name: "news" });

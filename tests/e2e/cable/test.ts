@@ -48,6 +48,8 @@ declare global {
 
 export interface Socket {
   url: string;
+  /** The commands that the client sent, in order. */
+  sent: { command: string; identifier?: string; data?: string }[];
   closed: boolean;
 }
 
@@ -121,8 +123,9 @@ export const test = base.extend<Fixtures & Options, WorkerFixtures>({
       page.on("response", (response) => void (response.ok() || failed.push(`${response.url()} answered ${response.status()}`)));
       const sockets: Socket[] = [];
       page.on("websocket", (socket) => {
-        const entry = { url: socket.url(), closed: false };
+        const entry: Socket = { url: socket.url(), sent: [], closed: false };
         sockets.push(entry);
+        socket.on("framesent", ({ payload }) => entry.sent.push(JSON.parse(String(payload)) as Socket["sent"][number]));
         socket.on("close", () => (entry.closed = true));
         socket.on("socketerror", () => (entry.closed = true));
       });
