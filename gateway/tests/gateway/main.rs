@@ -17,6 +17,8 @@ mod control;
 mod faults;
 /// Static files and their headers.
 mod files;
+/// Hermes: the envelope, both session ids, turns, questions, and three versions.
+mod hermes;
 /// Starting, stopping, being killed, and what is remembered.
 mod lifecycle;
 /// OpenClaw: connecting with a real key, runs, and every trap.
