@@ -353,6 +353,8 @@ impl ActionCable {
             return;
         };
         match route {
+            // What is still under way after an unsubscribe is for nobody, whoever has come since.
+            DATA | PRESENCE if matches!(channel.stage, Stage::Leaving { .. }) => {}
             DATA => {
                 if !self.extended || !channel.has_seen(view) {
                     channel.tell(cx, Word::Delta, frame);

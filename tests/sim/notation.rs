@@ -394,7 +394,9 @@ fn command(verb: Verb, rest: &str) -> Result<Command, String> {
         rest = behind;
         match word.split_once(':') {
             None if word == "begins" => made.number = Some(1.0),
-            Some(("timeout", millis)) => made.number = Some(parse(millis)?),
+            Some(("timeout", millis)) if verb == Verb::Perform => made.texts[2] = Some(millis.into()),
+            Some(("timeout" | "since", number)) => made.number = Some(parse(number)?),
+            Some(("as", kind)) => made.texts[1] = Some(kind.into()),
             Some(("to", of)) => made.number = Some(f64::from(handle(of)?.0)),
             Some(("key", key)) => made.texts[2] = Some(key.into()),
             _ => texts.push(word.to_owned()),
