@@ -90,7 +90,7 @@ pub fn run(project: &Project, group: &str) -> Result<bool, Stop> {
                 total.skipped += tally.skipped;
                 if let Some(lacks) = tally.lacks {
                     say(format_args!("– {}: skipped. {lacks}", layer.name));
-                    skipped.push(format!("{}: {lacks}", layer.name));
+                    skipped.push(format!("{}: {}", layer.name, lacks.lines().last().unwrap_or_default()));
                     continue;
                 }
                 let sign = if tally.failed == 0 { "✓" } else { "✗" };
