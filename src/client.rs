@@ -397,6 +397,8 @@ impl Client {
     /// A socket, or an attempt without one, has ended.
     fn lost(&mut self, now: Instant, code: CloseCode, reason: String, clean: bool, own: Option<Disposition>) {
         let had_socket = self.socket().is_some();
+        #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+        self.protocol.told_why(&reason);
         let of_protocol = self.leave_socket(now, code);
         self.outbox.socket_lost(now, self.buffered, if clean { End::Theirs } else { End::Abrupt });
         self.tell_fates();
@@ -678,6 +680,8 @@ impl Client {
             Effect::StopTimer | Effect::WakeAt(None) => self.timers.stop(Timer::Protocol),
             Effect::WakeAt(Some(at)) => self.timers.set(Timer::Protocol, at),
             Effect::Act(act) => self.outputs.push_back(Output::Act(act)),
+            #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+            Effect::Patience(within_ms, probes) => self.heartbeat.patience(within_ms, probes),
             Effect::Expect(within_ms) => {
                 self.heartbeat.expect(within_ms);
                 if matches!(self.state, State::Ready { .. }) {

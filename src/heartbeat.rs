@@ -42,6 +42,11 @@ pub struct Heartbeat {
     heard_before: u32,
     /// A late timer was forgiven once; a second one in a row is not.
     forgiven: bool,
+    /// How long an answer may take, and how many in a row have to be missing.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    patience: (u64, u32),
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    missing: u32,
 }
 
 impl Heartbeat {
@@ -54,7 +59,17 @@ impl Heartbeat {
             heard: 0,
             heard_before: 0,
             forgiven: false,
+            #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+            patience: (0, 1),
+            #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+            missing: 0,
         }
+    }
+
+    /// From now on an answer may take so long, and so many in a row have to be missing before the path is dead.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    pub const fn patience(&mut self, within_ms: u64, probes: u32) {
+        self.patience = (within_ms, probes);
     }
 
     /// A new socket: what the last server offered is forgotten.
@@ -64,6 +79,11 @@ impl Heartbeat {
         self.quiet_rounds = 0;
         self.forgiven = false;
         self.heard_before = self.heard;
+        #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+        {
+            self.patience = (0, 1);
+            self.missing = 0;
+        }
     }
 
     pub fn heard(&mut self) {
@@ -96,7 +116,10 @@ impl Heartbeat {
     /// A probe goes out: when its answer is due.
     pub fn probing(&mut self, now: Instant) -> Instant {
         self.heard_before = self.heard;
-        now.after(self.policy.probe_timeout_ms)
+        let within_ms = self.policy.probe_timeout_ms;
+        #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+        let within_ms = within_ms.max(self.patience.0);
+        now.after(within_ms)
     }
 
     /// The heartbeat that was due at `due`.
@@ -119,6 +142,10 @@ impl Heartbeat {
         let of_protocol = self.policy.idle_ms.is_none() && !self.can_probe;
         if !quiet || (of_protocol && self.quiet_rounds < ROUNDS) {
             self.forgiven = false;
+            #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+            {
+                self.missing = 0;
+            }
             return Verdict::Alive;
         }
         // A busy page, a throttled tab or a sleeping machine runs its timers late, and frames that came meanwhile may not
@@ -126,6 +153,13 @@ impl Heartbeat {
         if now.since(due) > LATE_MS && !self.forgiven {
             self.forgiven = true;
             return if_late;
+        }
+        #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+        if self.can_probe {
+            self.missing += 1;
+            if self.missing < self.patience.1 {
+                return Verdict::Probe;
+            }
         }
         Verdict::Dead
     }
@@ -153,6 +187,21 @@ mod tests {
         assert_eq!(beat.answer_due(due, due), Verdict::Alive);
         let due = beat.probing(at(30_000));
         assert_eq!(beat.answer_due(due, due), Verdict::Dead);
+    }
+
+    #[test]
+    fn a_protocol_may_ask_for_patience_and_for_a_second_probe() {
+        let mut beat = heartbeat(None);
+        beat.offer();
+        beat.patience(5000, 2);
+        assert_eq!(beat.probing(at(0)), at(5000));
+        assert_eq!(beat.answer_due(at(5000), at(5000)), Verdict::Probe);
+        beat.heard();
+        assert_eq!(beat.answer_due(at(10_000), at(10_000)), Verdict::Alive);
+        beat.probing(at(20_000));
+        assert_eq!(beat.answer_due(at(25_000), at(25_000)), Verdict::Probe);
+        beat.probing(at(25_000));
+        assert_eq!(beat.answer_due(at(30_000), at(30_000)), Verdict::Dead);
     }
 
     #[test]

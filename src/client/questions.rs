@@ -58,6 +58,10 @@ impl Client {
 
     /// Whether a frame that was handed in has not come out again.
     pub fn holds_frames(&self) -> bool {
+        #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+        if self.protocol.holds() {
+            return true;
+        }
         !self.held.is_empty() || !self.outputs.is_empty()
     }
 

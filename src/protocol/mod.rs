@@ -24,6 +24,8 @@ pub mod json_rpc;
 pub mod nexus;
 #[cfg(any(feature = "observation", not(target_arch = "wasm32")))]
 pub mod observation;
+#[cfg(any(feature = "openclaw", not(target_arch = "wasm32")))]
+pub mod openclaw;
 
 use crate::config::Config;
 use crate::error::{Cause, Fault};
@@ -228,6 +230,12 @@ pub trait Protocol {
     /// Ask the server for a sign of life; called only after `Context::offer_probe`.
     fn probe(&mut self, cx: &mut Context<'_>);
 
+    /// The reason of the close frame, or nothing: `disconnected` follows.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    fn told_why(&mut self, reason: &str) {
+        let _ = reason;
+    }
+
     /// The socket is gone. A protocol may overrule the close code table for the codes that are its own.
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition>;
 
@@ -267,6 +275,12 @@ pub trait Protocol {
         self.restore(Some(Snapshot { token, client_id }));
     }
 
+    /// Whether it keeps a frame that it was shown, and will tell of it.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    fn holds(&self) -> bool {
+        false
+    }
+
     /// What has to survive a reload.
     fn save(&self) -> Option<Snapshot>;
 
@@ -284,6 +298,8 @@ pub enum Effect {
     StopTimer,
     WakeAt(Option<Instant>),
     Act(Act),
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    Patience(u64, u32),
     Expect(u64),
     Drop(Cause),
     Fail(Cause, FrameId),
@@ -402,6 +418,12 @@ impl Context<'_> {
         self.effects.push(Effect::Act(Act::Bind { topic, handle }));
     }
 
+    /// A probe's answer may take so many milliseconds, where the page does not give it longer, and so many probes in a row
+    /// have to stay without one.
+    pub fn patience(&mut self, within_ms: u64, probes: u32) {
+        self.effects.push(Effect::Patience(within_ms, probes));
+    }
+
     /// Has the page do what only it can; `Protocol::answered` gets the same ticket back.
     pub fn ask(&mut self, ticket: u32, what: &'static str, text: String) {
         self.effects.push(Effect::Act(Act::Ask { ticket, what, text }));
@@ -417,6 +439,8 @@ pub fn create(config: &Config, values: &dyn View) -> Option<Box<dyn Protocol>> {
         Some("action-cable") => Box::new(action_cable::ActionCable::new(config, values)),
         #[cfg(any(feature = "observation", not(target_arch = "wasm32")))]
         Some("observation") => Box::new(observation::Observation::new()),
+        #[cfg(any(feature = "openclaw", not(target_arch = "wasm32")))]
+        Some("openclaw") => Box::new(openclaw::OpenClaw::new(config, values)),
         // hermes stands on it, and is never asked for it.
         #[cfg(any(all(feature = "json-rpc", not(feature = "hermes")), not(target_arch = "wasm32")))]
         Some("json-rpc") => Box::new(json_rpc::JsonRpc::new(config)),
