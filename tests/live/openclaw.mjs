@@ -63,6 +63,8 @@ export async function startOpenclaw({ version = VERSIONS[4], port, token = "live
     OPENCLAW_SKIP_CHANNELS: "1",
     OPENCLAW_SKIP_CRON: "1",
     DO_NOT_TRACK: "1",
+    // What no setting turns off, such as the market of plugins, finds nobody.
+    NODE_OPTIONS: `--import=${new URL("offline.mjs", import.meta.url)}`,
   };
   let gateway;
   const begin = async () => {
