@@ -37,6 +37,8 @@ use crate::socket::{self, Member};
 pub const PATH: &str = "/api/ws";
 
 const MAX_FRAME: usize = 16 * 1024 * 1024;
+/// Messages that may wait for a server that stalls.
+const MAX_EARLY: usize = 64;
 const MAX_TICKETS: usize = 1_000;
 /// Another way than the query to show the token, for HTTP.
 const TOKEN_HEADER: &str = "x-hermes-session-token";
@@ -90,6 +92,8 @@ struct Connection {
     version: Version,
     /// Whether it said that it answers requests.
     answers_requests: bool,
+    /// What came before `gateway.ready`; a server that stalls reads nothing.
+    early: Option<Vec<String>>,
 }
 
 /// An error object.
@@ -168,12 +172,12 @@ impl Gateway {
     fn join(self: &Arc<Self>, version: Option<Version>) -> (Arc<Outlet>, Client) {
         let (id, outlet, ready, pause) = self.step(|state, _| state.join(version));
         if pause == 0 {
-            self.step(|state, _| state.tell(id, &ready));
+            self.step(|state, now| state.greet(now, id, &ready));
         } else {
             let gateway = Arc::clone(self);
             tokio::spawn(async move {
                 sleep(Duration::from_millis(pause)).await;
-                gateway.step(|state, _| state.tell(id, &ready));
+                gateway.step(|state, now| state.greet(now, id, &ready));
             });
         }
         (outlet, Client { gateway: Arc::clone(self), id })
@@ -343,7 +347,8 @@ impl State {
         self.joined += 1;
         let version = version.unwrap_or(self.config.version);
         let outlet = Arc::new(Outlet::default());
-        let connection = Connection { outlet: Arc::clone(&outlet), version, answers_requests: false };
+        let early = Some(Vec::new());
+        let connection = Connection { outlet: Arc::clone(&outlet), version, answers_requests: false, early };
         self.connections.insert(self.joined, connection);
         let mut payload = json!({"skin": {
             "name": "default", "colors": {"ui_accent": "#FFBF00", "prompt": "#FFF8DC"},
@@ -362,11 +367,29 @@ impl State {
         (self.joined, outlet, ready, self.config.ready_ms)
     }
 
+    /// Says `gateway.ready`, and hears what came before.
+    fn greet(&mut self, now: Time, id: ConnectionId, ready: &str) {
+        self.tell(id, ready);
+        let early = self.connections.get_mut(&id).and_then(|connection| connection.early.take());
+        for text in early.into_iter().flatten() {
+            self.received(now, id, &text);
+        }
+    }
+
     fn received(&mut self, now: Time, id: ConnectionId, text: &str) {
         let text = text.trim();
-        let Some(version) = self.connections.get(&id).map(|connection| connection.version) else {
+        let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
+        let version = connection.version;
+        if let Some(early) = &mut connection.early {
+            if early.len() < MAX_EARLY {
+                early.push(text.to_owned());
+            } else {
+                connection.outlet.end(End::Abort);
+            }
+            return;
+        }
         if text.is_empty() {
             return;
         }

@@ -479,7 +479,7 @@ impl Live {
     }
 }
 
-const CWD: &str = "/home/harbour";
+const CWD: &str = "/harbour";
 
 /// A stored id looks like the date on which it was given.
 fn stored_id(now: Time) -> String {

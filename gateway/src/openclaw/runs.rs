@@ -317,11 +317,18 @@ impl State {
         }
     }
 
-    /// A status first, then a delta whose number is older.
+    /// A status first, then a delta whose number is older; whoever passes it over loses a word.
     fn late(&mut self, now: Time, id: &str) {
+        self.flush(now, id);
         let Some(run) = self.runs.get_mut(id) else {
             return;
         };
+        if let Some((_, Step::Piece(Piece::Text(text)))) =
+            run.steps.pop_front_if(|(_, step)| matches!(step, Step::Piece(Piece::Text(_))))
+        {
+            run.text.push_str(&text);
+        }
+        run.seq += 1;
         let seq = run.seq;
         run.seq += 3;
         self.chat(id, &json!({"state": "status", "phase": "preparing_context"}), None);

@@ -663,3 +663,68 @@ async fn answers_of_the_pool_come_late_and_events_before_them() {
     assert!(quick);
     assert_eq!((&shown["inflight"]["assistant"], told.as_str()), (&json!("You said:"), "\n\nYou said:"));
 }
+
+#[tokio::test]
+async fn a_stalled_server_opens_the_socket_and_answers_nothing_before_it_is_ready() {
+    let gateway = Gateway::start("").await;
+    gateway.conduct(json!({"readyMs": 50})).await;
+    let address = format!("ws://{}/api/ws?token={TOKEN}", gateway.address);
+    let mut client = Client::connect(&address).await.unwrap();
+    client.send(json!({"id": 1, "method": "setup.status"})).await;
+    assert_eq!(soon("the first frame", client.next()).await.unwrap()["params"]["type"], "gateway.ready");
+    assert_eq!(soon("the answer", client.next()).await.unwrap()["id"], 1);
+}
+
+#[tokio::test]
+async fn a_resume_may_repeat_the_last_delta_of_its_snapshot() {
+    let gateway = Gateway::start("").await;
+    gateway.conduct(json!({"resumeOverlap": true})).await;
+    let (mut client, session, stored) = gateway.berth("0.19").await;
+    client.prompt(&session, "hang words:2 pace:0").await.unwrap();
+    client.told("message.delta").await;
+    client.told("message.delta").await;
+    let shown = client.rpc("session.resume", json!({"session_id": stored})).await.unwrap();
+    assert_eq!(shown["inflight"]["assistant"], "You said:");
+    assert_eq!(client.told("message.delta").await["payload"]["text"], " said:");
+}
+
+#[tokio::test]
+async fn sessions_are_limited_closed_with_their_socket_and_deleted_only_at_rest() {
+    let gateway = Gateway::start("").await;
+    gateway.conduct(json!({"maxSessions": 2})).await;
+    let (mut client, session, stored) = gateway.berth("0.19").await;
+    let (mut other, _) = gateway.hermes("0.19").await;
+    other.rpc("session.create", json!({"close_on_disconnect": true})).await.unwrap();
+    assert_eq!(client.rpc("session.create", json!({})).await.unwrap_err()["code"], 4090);
+    drop(other);
+    let one = |state: &Value| state["sessions"].as_array().unwrap().len() == 1;
+    gateway.until("the close", "/control/hermes/state", one).await;
+    client.prompt(&session, "words:1 pace:0").await.unwrap();
+    client.completed().await;
+    let titled = json!({"session_id": session, "title": "Mooring"});
+    client.rpc("session.title", titled).await.unwrap();
+    let listed = client.rpc("session.list", json!({})).await.unwrap();
+    assert_eq!((&listed["sessions"][0]["id"], &listed["sessions"][0]["title"]), (&json!(stored), &json!("Mooring")));
+    let here = json!({"session_id": stored});
+    assert_eq!(client.rpc("session.delete", here.clone()).await.unwrap_err()["code"], 4023);
+    assert_eq!(client.rpc("session.close", json!({"session_id": session})).await.unwrap(), json!({"closed": true}));
+    client.rpc("session.delete", here.clone()).await.unwrap();
+    assert_eq!(client.rpc("session.resume", here).await.unwrap_err()["code"], 4007);
+}
+
+#[tokio::test]
+async fn a_prompt_may_take_the_place_of_an_earlier_one() {
+    let gateway = Gateway::start("").await;
+    let (mut client, session, _) = gateway.berth("0.19").await;
+    for text in ["one words:1", "two words:1"] {
+        client.prompt(&session, text).await.unwrap();
+        client.completed().await;
+    }
+    let again = |ordinal: Value| json!({"session_id": session, "text": "new", "truncate_before_user_ordinal": ordinal});
+    assert_eq!(client.rpc("prompt.submit", again(json!("x"))).await.unwrap_err()["code"], 4004);
+    assert_eq!(client.rpc("prompt.submit", again(json!(2))).await.unwrap_err()["code"], 4018);
+    client.rpc("prompt.submit", again(json!(1))).await.unwrap();
+    client.completed().await;
+    let history = client.rpc("session.history", json!({"session_id": session})).await.unwrap();
+    assert_eq!((&history["count"], &history["messages"][2]["text"]), (&json!(4), &json!("new")));
+}

@@ -481,6 +481,16 @@ async fn numbers_of_a_run_go_down_and_ends_are_lost_on_demand() {
     let seqs: Vec<u64> = chats.iter().map(|chat| chat["seq"].as_u64().unwrap()).collect();
     assert!(seqs.windows(2).any(|pair| pair[1] < pair[0]), "{seqs:?}");
     assert_eq!(seqs[seqs.len() - 1], seqs[seqs.len() - 2]);
+    let appended: String = chats.iter().filter_map(|chat| chat["deltaText"].as_str()).collect();
+    assert_eq!(appended, text(&chats.last().unwrap()["message"]));
+    let (mut highest, mut naive) = (0, String::new());
+    for (chat, seq) in chats.iter().zip(seqs) {
+        if seq > highest {
+            highest = seq;
+            naive.push_str(chat["deltaText"].as_str().unwrap_or_default());
+        }
+    }
+    assert_ne!(naive, appended);
     client.say("a", "r2", "lost-end pace:0 words:2").await;
     let finished = |state: &Value| state["activeRuns"] == json!([]);
     gateway.until("the end of the run", "/control/openclaw/state", finished).await;
@@ -615,6 +625,76 @@ async fn gaps_ticks_and_raw_events_are_made_on_demand() {
     assert_eq!(client.frame("event").await["seq"], 6);
     gateway.post("/control/openclaw/config", json!({"tickMs": 5})).await;
     assert!(client.event("tick").await["ts"].is_u64());
+}
+
+#[tokio::test]
+async fn only_the_end_of_a_long_answer_is_told_live() {
+    let gateway = Gateway::start("").await;
+    gateway.post("/control/openclaw/config", json!({"deltaMs": 0, "liveChars": 12})).await;
+    let mut client = gateway.claw_helper("").await;
+    client.say("a", "r1", "words:8 pace:0").await;
+    let chats = client.chats("r1").await;
+    let last = chats.last().unwrap();
+    assert_eq!(text(&last["message"]).chars().count(), 12);
+    let cut = chats.iter().filter(|chat| chat["replace"] == true);
+    assert!(cut.clone().count() > 0 && cut.clone().all(|chat| chat["deltaText"] == text(&chat["message"])));
+    let page = client.request("h", "chat.history", json!({"sessionKey": "a", "maxChars": 5})).await.unwrap();
+    let row = &page["messages"][1];
+    assert_eq!((text(row), &row["__openclaw"]["truncated"]), ("You s", &json!(true)));
+    let whole = json!({"sessionKey": "a", "messageId": row["__openclaw"]["id"]});
+    let whole = client.request("m", "chat.message.get", whole).await.unwrap();
+    assert!(text(&whole["message"]).ends_with(text(&last["message"])));
+}
+
+#[tokio::test]
+async fn frames_may_wait_for_a_slow_hello_but_not_any_number_nor_any_size() {
+    let gateway = Gateway::start("").await;
+    gateway.post("/control/openclaw/config", json!({"helloMs": 60_000, "maxPayload": 2_000})).await;
+    let health = json!({"type": "req", "id": "h", "method": "health"});
+    let (mut client, _) = gateway.claw("").await;
+    client.send(json!({"type": "req", "id": "1", "method": "connect", "params": helper()})).await;
+    for _ in 0..16 {
+        client.send(health.clone()).await;
+    }
+    assert_eq!(client.closed().await, Closed::Code(1008));
+    gateway.post("/control/openclaw/config", json!({"helloMs": 20})).await;
+    let (mut client, _) = gateway.claw("").await;
+    client.send(json!({"type": "req", "id": "1", "method": "connect", "params": helper()})).await;
+    client.send(health).await;
+    assert_eq!(client.frame("res").await["id"], "1");
+    assert_eq!(client.frame("res").await["id"], "h");
+    client.send_text(&" ".repeat(2_001)).await;
+    assert_eq!(client.closed().await, Closed::Code(1009));
+}
+
+#[tokio::test]
+async fn tools_are_told_to_those_who_asked_and_an_interrupting_message_ends_the_run() {
+    let gateway = Gateway::start("").await;
+    let (mut client, _) = gateway.claw("").await;
+    let mut connect = helper();
+    connect["caps"] = json!(["tool-events"]);
+    client.request("1", "connect", connect).await.unwrap();
+    let mut plain = gateway.claw_helper("").await;
+    client.say("a", "r1", "tool hang words:2 pace:0").await;
+    let tool = loop {
+        let event = client.event("agent").await;
+        if event["stream"] == "tool" {
+            break event;
+        }
+    };
+    assert_eq!((&tool["data"]["phase"], &tool["data"]["name"]), (&json!("start"), &json!("tide_table")));
+    gateway.post("/control/openclaw/config", json!({"queue": "interrupt"})).await;
+    let ack = client.say("a", "r2", "words:1 pace:0").await;
+    assert_eq!(ack["interruptedActiveRun"], true);
+    assert_eq!(client.chats("r2").await.pop().unwrap()["state"], "final");
+    let ended = loop {
+        let event = plain.frame("event").await;
+        assert_ne!(event["payload"]["stream"], "tool");
+        if event["payload"]["state"] == "aborted" {
+            break event;
+        }
+    };
+    assert_eq!(ended["payload"]["stopReason"], "aborted");
 }
 
 #[tokio::test]
