@@ -143,6 +143,15 @@ impl Calls {
         Some(call)
     }
 
+    /// Ends a call that has not been sent.
+    pub fn reject(&mut self, cx: &mut Context<'_>, handle: Handle, why: Rejection) {
+        if let Some(at) = self.open.iter().position(|call| call.handle == handle) {
+            let call = self.open.remove(at);
+            self.bytes -= call.bytes();
+            cx.reject(handle, why);
+        }
+    }
+
     /// The socket is gone: `judge` says what becomes of each call that it had.
     pub fn lost(&mut self, cx: &mut Context<'_>, mut judge: impl FnMut(&Call) -> AfterLoss) {
         let mut at = 0;
@@ -184,7 +193,7 @@ impl Calls {
 }
 
 impl Call {
-    fn bytes(&self) -> f64 {
+    pub const fn bytes(&self) -> f64 {
         (self.method.len() + self.params.len()) as f64
     }
 }

@@ -57,6 +57,13 @@ impl Dialect {
                 order: |_| f64::NAN,
                 wildcard: Some("rpc-"),
             },
+            "openclaw" => Self {
+                parse: one,
+                frame_type: openclaw_type,
+                topic: |frame| frame.pointer("/payload/runId")?.as_str(),
+                order: |frame| frame.get("seq").and_then(Value::as_f64).unwrap_or(f64::NAN),
+                wildcard: Some("openclaw-"),
+            },
             _ => panic!("{protocol} has no dialect here"),
         }
     }
@@ -95,6 +102,18 @@ fn rpc_type(frame: &Value) -> Option<&str> {
         None if method.is_none() && said => "rpc.answer",
         _ => "rpc.call",
     })
+}
+
+fn openclaw_type(frame: &Value) -> Option<&str> {
+    match frame.get("type")?.as_str()? {
+        "res" => Some("res"),
+        "event" => Some(match frame.get("event")?.as_str()? {
+            "chat" if frame.pointer("/payload/state").is_some_and(|state| state == "delta") => "chat:delta",
+            "agent" if frame.pointer("/payload/stream").is_none_or(|stream| stream != "assistant") => "agent:note",
+            name => name,
+        }),
+        _ => None,
+    }
 }
 
 #[test]

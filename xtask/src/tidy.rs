@@ -10,7 +10,7 @@ use crate::project::{Project, walk};
 const LONGEST: usize = 800;
 
 /// What each file of the core may use of the crate, by module: the wall between policy, protocols and the browser.
-const MAY_USE: [(&str, &[&str]); 21] = [
+const MAY_USE: [(&str, &[&str]); 22] = [
     ("error", &[]),
     ("time", &[]),
     ("wire", &["error"]),
@@ -23,6 +23,7 @@ const MAY_USE: [(&str, &[&str]); 21] = [
     ("protocol/mod", &["config", "error", "outbox", "session", "time", "wire"]),
     ("protocol/*", &["config", "error", "session", "time", "wire"]),
     ("protocol/action_cable/*", &["protocol", "time", "wire"]),
+    ("protocol/openclaw/*", &["error", "protocol", "time", "wire"]),
     ("client/questions", &["contract", "protocol", "time"]),
     ("contract", &["error", "outbox", "protocol", "session", "time", "wire"]),
     (

@@ -1,0 +1,697 @@
+//! OpenClaw's runs: whose an event is, how a run ends once, and how one is found again after the line was away.
+//!
+//! A run's text is read in the page. Here it is known whether the page can have all of it: after a gap or on a new socket it
+//! cannot, until a frame has brought the whole.
+
+use super::{OpenClaw, Own, Phase, member, quoted};
+use crate::error::Fault;
+use crate::protocol::calls::AfterLoss;
+use crate::protocol::{Command, Context, Inbound, Verb, Word};
+use crate::time::Instant;
+use crate::wire::{FrameId, Handle, View, push_json_string, push_number};
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Runs that the server began; of more, the oldest is given up.
+const MOST_BEGUN: usize = 32;
+/// Late events of so many ended runs are known to be late.
+const MOST_ENDED: usize = 256;
+/// Stops that could not be sent; of more, the oldest is forgotten.
+const MOST_ABORTS: usize = 32;
+/// How often the history is asked for an answer that nothing points to.
+const TRIES: u32 = 3;
+/// How long without a word of a run until the history is asked again.
+const LOOK_MS: u64 = 15_000;
+/// How long the gateway may take to stop a run.
+const ABORT_MS: u64 = 10_000;
+/// Messages of a history that are asked for.
+const ROWS: u64 = 50;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Need {
+    /// Its deltas go to the page at once.
+    Nothing,
+    /// A frame with the whole text. `shown`: the history has brought one since, and what came behind it is not in it.
+    Whole { shown: bool },
+    /// It has ended, and the answer is in the history, or will be.
+    Answer,
+}
+
+#[derive(Debug)]
+struct Run {
+    handle: Handle,
+    id: String,
+    session: String,
+    need: Need,
+    tries: u32,
+    /// When to look again.
+    until: Option<Instant>,
+    aborting: bool,
+    /// On this connection the gateway was asked what became of it.
+    asked: bool,
+}
+
+impl Run {
+    /// Whether the gateway began it.
+    const fn is_begun(&self) -> bool {
+        self.handle.0 >> 31 == 1
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Runs {
+    open: Vec<Run>,
+    ended: VecDeque<String>,
+    begun: u32,
+    /// Session and run of what was cancelled while there was no line.
+    aborts: Vec<(String, String)>,
+}
+
+impl Runs {
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.open.iter().filter_map(|run| run.until).min()
+    }
+
+    fn find(&mut self, id: &str) -> Option<&mut Run> {
+        self.open.iter_mut().rfind(|run| run.id == id)
+    }
+
+    fn by(&mut self, handle: Handle) -> Option<&mut Run> {
+        self.open.iter_mut().find(|run| run.handle == handle)
+    }
+}
+
+impl OpenClaw {
+    // What the page asks.
+
+    pub(super) fn take_in(&mut self, cx: &mut Context<'_>, command: Command) {
+        let (handle, verb) = (command.handle, command.verb);
+        let [method, params, key] = &command.texts;
+        let params = params.as_deref().unwrap_or_default();
+        let session = member(params, "sessionKey").map(String::from);
+        let id = key.clone().unwrap_or_default();
+        let sends = method.as_deref() == Some("chat.send");
+        self.calls.take_in(cx, command);
+        if self.calls.find(handle).is_none() {
+            return;
+        }
+        if let Some(key) = session.as_ref().filter(|_| sends) {
+            let at = self.session(key);
+            let asked = self.own.iter().any(|(_, own)| matches!(own, Own::Subscribe(asked) if asked == key));
+            if !asked && self.sessions.get(at).is_some_and(|session| !session.settled) {
+                self.subscribe(cx, at);
+            }
+        }
+        if verb == Verb::Run {
+            self.runs.open.push(Run {
+                handle,
+                id,
+                session: session.unwrap_or_default(),
+                need: Need::Whole { shown: false },
+                tries: 0,
+                until: None,
+                aborting: false,
+                asked: false,
+            });
+        }
+    }
+
+    pub(super) fn cancel(&mut self, cx: &mut Context<'_>, handle: Handle) {
+        let sent = self.calls.find(handle).is_none_or(|call| call.sent);
+        let Some(run) = self.runs.by(handle) else {
+            self.calls.end(cx, handle, Word::Cancelled, FrameId::NONE);
+            return;
+        };
+        if sent && !run.aborting && !run.id.is_empty() && !run.session.is_empty() {
+            let (session, id) = (run.session.clone(), run.id.clone());
+            if self.phase == Phase::Ready {
+                // The end is the gateway's to tell: it comes with the text that there was.
+                run.aborting = true;
+                run.until = Some(cx.now.after(ABORT_MS));
+                self.abort(cx, handle, &session, &id);
+                return;
+            }
+            self.owe_abort(session, id);
+        }
+        self.end_run(cx, handle, Word::Cancelled, FrameId::NONE, 0.0);
+    }
+
+    fn abort(&mut self, cx: &mut Context<'_>, handle: Handle, session: &str, id: &str) {
+        let mut params = String::from("\"sessionKey\":");
+        params.push_str(session);
+        params.push_str(",\"runId\":");
+        push_json_string(&mut params, id);
+        self.ask_own(cx, Own::Abort(handle), "chat.abort", &params);
+    }
+
+    fn owe_abort(&mut self, session: String, id: String) {
+        let aborts = &mut self.runs.aborts;
+        if aborts.len() >= MOST_ABORTS {
+            aborts.remove(0);
+        }
+        aborts.push((session, id));
+    }
+
+    // What the gateway says.
+
+    /// The answer to what began a run, or to what asked for it again.
+    pub(super) fn answer_run(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>, handle: Handle, ok: bool) {
+        let view = inbound.view;
+        let (status, id) = (view.string("payload/status").unwrap_or_default(), view.string("payload/runId"));
+        let again = self.calls.find(handle).is_some_and(|call| call.started);
+        let Some(run) = self.runs.by(handle) else {
+            return;
+        };
+        match (ok, id) {
+            (false, _) if again && status.is_empty() => {
+                let session = run.session.clone();
+                self.no_history(cx, &session, view.number("error/retryAfterMs"));
+            }
+            (false, _) => {
+                let word = if status == "error" { Word::Failed } else { Word::Refused };
+                self.end_run(cx, handle, word, inbound.frame, 0.0);
+            }
+            // It was no prompt, and is done.
+            (true, None) => self.end_run(cx, handle, Word::Final, inbound.frame, 0.0),
+            (true, Some(id)) => {
+                run.id = id;
+                run.tries = 0;
+                match status.as_str() {
+                    "ok" => run.need = Need::Answer,
+                    "timeout" => return self.end_run(cx, handle, Word::Stopped, inbound.frame, 0.0),
+                    "error" => return self.end_run(cx, handle, Word::Failed, inbound.frame, 0.0),
+                    "in_flight" => {}
+                    _ => {
+                        if again {
+                            cx.tell(handle, Word::Restarted, inbound.frame);
+                        }
+                        self.make_live(cx, handle);
+                    }
+                }
+                self.calls.started(cx, handle, inbound.frame);
+                self.look(cx, handle);
+            }
+        }
+    }
+
+    /// A run says something else than that there is more text.
+    pub(super) fn chat(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
+        let view = inbound.view;
+        let (Some(id), Some(state)) = (view.string("payload/runId"), view.string("payload/state")) else {
+            cx.fault(Fault::Malformed);
+            return;
+        };
+        let session = quoted(&view.string("payload/sessionKey").unwrap_or_default());
+        let last = state == "final";
+        let whole = view.has("payload/message");
+        let Some((own, key)) = self.runs.find(&id).map(|run| (!run.is_begun(), run.session.clone())) else {
+            if self.runs.ended.contains(&id) {
+                // Late. Only the text of an end that had none is news.
+                if last && whole {
+                    cx.emit(inbound);
+                }
+            } else if last && !whole {
+                // Somebody else's prompt that was put into a queue.
+                cx.emit(inbound);
+            } else {
+                self.begin(cx, inbound, &id, session);
+                self.chat(cx, inbound);
+            }
+            return;
+        };
+        if own && let Some(found) = self.sessions.iter_mut().find(|session| session.key == key) {
+            found.canonical.get_or_insert_with(|| session.clone());
+        }
+        let word = match state.as_str() {
+            "final" if whole || !own => Word::Final,
+            "aborted" => Word::Stopped,
+            "error" => Word::Failed,
+            _ => {
+                for run in self.runs.open.iter_mut().filter(|run| run.id == id) {
+                    cx.tell(run.handle, Word::Note, inbound.frame);
+                    if last {
+                        run.need = Need::Answer;
+                        run.tries = 0;
+                    }
+                }
+                if last {
+                    self.look_in(cx, &session);
+                }
+                return;
+            }
+        };
+        while let Some(run) = self.runs.find(&id) {
+            let handle = run.handle;
+            self.end_run(cx, handle, word, inbound.frame, 0.0);
+        }
+        self.look_in(cx, &session);
+    }
+
+    /// More text of a run whose deltas do not go to the page at once.
+    pub(super) fn delta(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
+        let view = inbound.view;
+        let Some(id) = view.string("payload/runId") else {
+            cx.fault(Fault::Malformed);
+            return;
+        };
+        let Some(run) = self.runs.find(&id) else {
+            if !self.runs.ended.contains(&id) {
+                let session = quoted(&view.string("payload/sessionKey").unwrap_or_default());
+                self.begin(cx, inbound, &id, session);
+                self.delta(cx, inbound);
+            }
+            return;
+        };
+        let (handle, need) = (run.handle, run.need);
+        let whole = view.has("payload/message") || view.boolean("payload/replace") == Some(true);
+        match need {
+            Need::Whole { .. } if !whole => self.look(cx, handle),
+            Need::Whole { shown: false } => {
+                self.make_live(cx, handle);
+                cx.tell(handle, Word::Resumed, inbound.frame);
+            }
+            _ => {
+                self.make_live(cx, handle);
+                cx.tell(handle, Word::Delta, inbound.frame);
+            }
+        }
+    }
+
+    pub(super) fn note(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
+        if let Some(run) = inbound.view.string("payload/runId").and_then(|id| self.runs.find(&id)) {
+            cx.tell(run.handle, Word::Note, inbound.frame);
+        }
+    }
+
+    /// A run that the page has not asked for.
+    fn begin(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>, id: &str, session: String) {
+        if self.runs.open.iter().filter(|run| run.is_begun()).count() >= MOST_BEGUN
+            && let Some(oldest) = self.runs.open.iter().find(|run| run.is_begun()).map(|run| run.handle)
+        {
+            self.give_up(cx, oldest);
+        }
+        let waits =
+            |run: &Run| !run.is_begun() && run.need == Need::Answer && self.same_session(&run.session, &session);
+        let origin = match () {
+            () if id.starts_with("inject-") => "inject",
+            () if self.runs.open.iter().any(waits) => "queued",
+            () => "other",
+        };
+        self.runs.begun += 1;
+        let handle = Handle::of_server(self.runs.begun);
+        cx.tell_more(handle, Word::Began, inbound.frame, 0.0, origin.into());
+        self.runs.open.push(Run {
+            handle,
+            id: id.into(),
+            session,
+            need: Need::Nothing,
+            tries: 0,
+            until: None,
+            aborting: false,
+            asked: false,
+        });
+        cx.bind(id.into(), Some(handle));
+    }
+
+    fn make_live(&mut self, cx: &mut Context<'_>, handle: Handle) {
+        if let Some(run) = self.runs.by(handle) {
+            run.need = Need::Nothing;
+            run.tries = 0;
+            if !run.aborting {
+                run.until = None;
+            }
+            cx.bind(run.id.clone(), Some(handle));
+        }
+    }
+
+    /// Ends a run, for good.
+    pub(super) fn end_run(&mut self, cx: &mut Context<'_>, handle: Handle, word: Word, frame: FrameId, number: f64) {
+        let Some(id) = self.drop_run(cx, handle) else {
+            return;
+        };
+        if handle.0 >> 31 == 1 {
+            cx.tell_more(handle, word, frame, number, String::new());
+        } else {
+            self.calls.end_more(cx, handle, word, frame, number);
+        }
+        let ended = &mut self.runs.ended;
+        if !id.is_empty() && !ended.contains(&id) {
+            if ended.len() >= MOST_ENDED {
+                ended.pop_front();
+            }
+            ended.push_back(id);
+        }
+    }
+
+    /// Forgets a run whose end the page has been told.
+    pub(super) fn drop_run(&mut self, cx: &mut Context<'_>, handle: Handle) -> Option<String> {
+        let at = self.runs.open.iter().position(|run| run.handle == handle)?;
+        let run = self.runs.open.remove(at);
+        if self.runs.find(&run.id).is_none() {
+            cx.bind(run.id.clone(), None);
+        }
+        Some(run.id)
+    }
+
+    /// Nothing points to what became of it.
+    fn give_up(&mut self, cx: &mut Context<'_>, handle: Handle) {
+        let Some(need) = self.runs.by(handle).map(|run| run.need) else {
+            return;
+        };
+        cx.tell_more(handle, Word::Gap, FrameId::NONE, 0.0, "not-found".into());
+        if need == Need::Answer {
+            self.end_run(cx, handle, Word::Final, FrameId::NONE, 0.0);
+        } else {
+            // The same key is the same deed.
+            let safe = self.calls.find(handle).is_some_and(|call| call.key.is_some());
+            self.end_run(cx, handle, Word::Lost, FrameId::NONE, f64::from(u8::from(safe)));
+        }
+    }
+
+    // The line goes, and comes back.
+
+    /// Events were left out: of every run some text may be among them.
+    pub(super) fn tear_runs(&mut self, cx: &mut Context<'_>) {
+        let torn = self.runs.open.iter_mut().filter(|run| run.need == Need::Nothing);
+        let mut handles = Vec::new();
+        for run in torn {
+            run.need = Need::Whole { shown: false };
+            cx.bind(run.id.clone(), None);
+            cx.tell_more(run.handle, Word::Gap, FrameId::NONE, 0.0, "seq".into());
+            handles.push(run.handle);
+        }
+        handles.into_iter().for_each(|handle| self.look(cx, handle));
+    }
+
+    /// The socket is gone. `resend`: what was not acknowledged may be sent again under its key.
+    pub(super) fn lose_runs(&mut self, cx: &mut Context<'_>, resend: bool) {
+        while let Some(run) = self.runs.open.iter().find(|run| run.aborting) {
+            let (handle, session, id) = (run.handle, run.session.clone(), run.id.clone());
+            self.owe_abort(session, id);
+            self.end_run(cx, handle, Word::Cancelled, FrameId::NONE, 0.0);
+        }
+        self.calls.lost(cx, |call| match call.method.as_str() {
+            _ if call.started => AfterLoss::Kept,
+            "chat.send" if resend && call.key.is_some() => AfterLoss::Again,
+            method => AfterLoss::Lost { safe: READS.contains(&method) },
+        });
+        let calls = &mut self.calls;
+        for run in &mut self.runs.open {
+            if run.need != Need::Answer {
+                run.need = Need::Whole { shown: false };
+            }
+            run.until = None;
+            run.tries = 0;
+            run.asked = false;
+            cx.bind(run.id.clone(), None);
+        }
+        self.runs.open.retain(|run| run.is_begun() || calls.find(run.handle).is_some());
+    }
+
+    /// There is a line again: the sessions' histories will say more.
+    pub(super) fn restore_runs(&mut self, cx: &mut Context<'_>) {
+        for (session, id) in core::mem::take(&mut self.runs.aborts) {
+            self.abort(cx, Handle(0), &session, &id);
+        }
+        let handles: Vec<Handle> = self.runs.open.iter().map(|run| run.handle).collect();
+        for handle in handles {
+            let started = handle.0 >> 31 == 1 || self.calls.find(handle).is_some_and(|call| call.started);
+            let Some(run) = self.runs.by(handle).filter(|_| started) else {
+                continue;
+            };
+            run.until = Some(cx.now.after(LOOK_MS));
+            if !self.v4 {
+                // Its history names no runs, but it knows its keys.
+                self.ask_again(handle);
+            } else {
+                let session = run.session.clone();
+                if !self.sessions.iter().any(|known| self.same_session(&known.key, &session)) {
+                    self.history(cx, &session);
+                }
+            }
+        }
+    }
+
+    /// Asks the gateway what became of a run, by what began it: the same key is the same run.
+    fn ask_again(&mut self, handle: Handle) -> bool {
+        let (Some(run), Some(call)) = (self.runs.by(handle), self.calls.find(handle)) else {
+            return false;
+        };
+        let may = !run.asked && call.key.is_some() && call.method == "chat.send";
+        if may {
+            run.asked = true;
+            call.sent = false;
+        }
+        may
+    }
+
+    /// The line has ended.
+    pub(super) fn end_runs(&mut self, cx: &mut Context<'_>) {
+        self.calls
+            .lost(cx, |call| AfterLoss::Lost { safe: call.key.is_some() || READS.contains(&call.method.as_str()) });
+        self.calls.lose_all(cx);
+        while let Some(run) = self.runs.open.first() {
+            let handle = run.handle;
+            self.end_run(cx, handle, Word::Lost, FrameId::NONE, 0.0);
+        }
+        self.runs.aborts.clear();
+    }
+
+    pub(super) fn look_after_runs(&mut self, cx: &mut Context<'_>) {
+        while let Some(run) = self.runs.open.iter_mut().find(|run| run.until.is_some_and(|at| at <= cx.now)) {
+            let handle = run.handle;
+            run.tries += 1;
+            run.until = None;
+            if run.aborting {
+                self.end_run(cx, handle, Word::Cancelled, FrameId::NONE, 0.0);
+            } else if run.tries > TRIES {
+                self.give_up(cx, handle);
+            } else {
+                // A history that has not come by now will not.
+                let session = run.session.clone();
+                self.own.retain(|(_, own)| !matches!(own, Own::History { session: asked, .. } if *asked == session));
+                self.look(cx, handle);
+            }
+        }
+    }
+
+    // The history.
+
+    /// Asks for what a run needs, if it needs anything.
+    fn look(&mut self, cx: &mut Context<'_>, handle: Handle) {
+        let now = cx.now;
+        let ready = self.phase == Phase::Ready;
+        if let Some(run) = self.runs.by(handle).filter(|run| ready && run.need != Need::Nothing) {
+            run.until = run.until.or(Some(now.after(LOOK_MS)));
+            if !self.v4 && run.need != Need::Answer {
+                // Its history says nothing of what is under way; its next delta has all of the text.
+                run.until = run.until.filter(|_| run.is_begun());
+                return;
+            }
+            let session = run.session.clone();
+            self.history(cx, &session);
+        }
+    }
+
+    /// Something has ended in a session: the answers that are waited for may be there.
+    fn look_in(&mut self, cx: &mut Context<'_>, session: &str) {
+        let waits = |run: &&Run| run.need == Need::Answer && self.same_session(&run.session, session);
+        if let Some(handle) = self.runs.open.iter().find(waits).map(|run| run.handle) {
+            self.look(cx, handle);
+        }
+    }
+
+    /// The runs of a session that need something.
+    fn needy(&self, session: &str) -> Vec<Handle> {
+        let needy = |run: &&Run| run.need != Need::Nothing && self.same_session(&run.session, session);
+        let runs = self.runs.open.iter().filter(needy).map(|run| run.handle);
+        // What has not been accepted is told by its own answer.
+        runs.filter(|handle| {
+            handle.0 >> 31 == 1 || self.calls.iter().any(|call| call.handle == *handle && call.started)
+        })
+        .collect()
+    }
+
+    pub(super) fn wants_history(&self, session: &str) -> bool {
+        !self.needy(session).is_empty()
+    }
+
+    /// Asks for a session's history, once at a time.
+    pub(super) fn history(&mut self, cx: &mut Context<'_>, session: &str) {
+        for (_, own) in &mut self.own {
+            if let Own::History { session: asked, again } = own
+                && asked == session
+            {
+                *again = true;
+                return;
+            }
+        }
+        let mut params = String::from("\"sessionKey\":");
+        params.push_str(session);
+        params.push_str(",\"limit\":");
+        push_number(&mut params, ROWS);
+        let queued = self.runs.open.iter().filter(|run| run.need == Need::Answer && run.session == session);
+        let ids: Vec<String> = queued.take(ROWS as usize).map(|run| run.id.clone()).collect();
+        if self.v4 && !ids.is_empty() {
+            params.push_str(",\"inputRunIds\":[");
+            super::push_list(&mut params, &ids);
+            params.push(']');
+        }
+        let own = Own::History { session: session.into(), again: false };
+        self.ask_own(cx, own, "chat.history", &params);
+    }
+
+    /// The gateway will not give it: later, perhaps, and not for ever.
+    pub(super) fn no_history(&mut self, cx: &mut Context<'_>, session: &str, after: Option<f64>) {
+        for handle in self.needy(session) {
+            let Some(run) = self.runs.by(handle) else {
+                continue;
+            };
+            run.tries += 1;
+            if run.tries > TRIES {
+                self.give_up(cx, handle);
+            } else {
+                let wait = after.filter(|after| *after > 0.0).map_or(1000, |after| after as u64);
+                run.until = Some(cx.now.after(wait << run.tries.min(8)));
+            }
+        }
+    }
+
+    pub(super) fn read_history(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>, session: &str) {
+        let rows = Rows::of(inbound.view);
+        for handle in self.needy(session) {
+            self.read_for(cx, inbound, &rows, handle);
+        }
+        if let Some(id) = rows.in_flight
+            && self.runs.find(&id).is_none()
+            && !self.runs.ended.contains(&id)
+        {
+            self.begin(cx, inbound, &id, session.into());
+            self.show(cx, inbound, &id);
+        }
+        self.send_waiting(cx);
+    }
+
+    /// The history has the text so far. What comes next may overlap with it, unless it brings the whole.
+    fn show(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>, id: &str) {
+        if let Some(run) = self.runs.find(id) {
+            run.need = Need::Whole { shown: true };
+            run.until = None;
+            run.tries = 0;
+            cx.bind(run.id.clone(), None);
+            cx.tell(run.handle, Word::Resumed, inbound.frame);
+        }
+    }
+
+    fn read_for(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>, rows: &Rows, handle: Handle) {
+        let Some(run) = self.runs.by(handle) else {
+            return;
+        };
+        let (id, need, begun) = (run.id.clone(), run.need, run.is_begun());
+        if rows.in_flight.as_ref() == Some(&id) {
+            self.show(cx, inbound, &id);
+            return;
+        }
+        let named =
+            rows.answer_of(&id, |other| self.runs.open.iter().any(|run| run.id == other && run.handle != handle));
+        let last = rows.list.len().checked_sub(1).filter(|_| !self.v4 && need == Need::Answer);
+        if let Some(at) = named.or(last) {
+            if named.is_none() {
+                // The last message of a history that names no runs.
+                cx.tell_more(handle, Word::Gap, FrameId::NONE, 0.0, "unnamed".into());
+            }
+            let stopped = rows.list.get(at).is_some_and(|row| row.stopped);
+            let word = if stopped { Word::Stopped } else { Word::Final };
+            self.end_run(cx, handle, word, inbound.frame, at as f64 + 1.0);
+            return;
+        }
+        let waits = need == Need::Answer && (rows.pending || rows.in_flight.is_some());
+        if !waits && need != Need::Answer && (begun || !self.ask_again(handle)) {
+            // Neither under way nor in the history, and the gateway knows no more: it is gone.
+            let asked = self.runs.by(handle).is_some_and(|run| run.asked && run.tries < TRIES);
+            if !asked {
+                self.give_up(cx, handle);
+                return;
+            }
+        }
+        if let Some(run) = self.runs.by(handle) {
+            if waits {
+                run.tries = 0;
+            }
+            let wait = if waits { LOOK_MS } else { 1000 << run.tries.min(8) };
+            run.until = Some(cx.now.after(wait));
+        }
+    }
+}
+
+/// What changes nothing may be asked again.
+const READS: [&str; 7] = [
+    "chat.abort",
+    "chat.history",
+    "chat.message.get",
+    "health",
+    "sessions.list",
+    "sessions.messages.subscribe",
+    "sessions.messages.unsubscribe",
+];
+
+/// A message in a history, as far as runs are concerned.
+struct Row {
+    answers: bool,
+    stopped: bool,
+    run: Option<String>,
+    key: Option<String>,
+}
+
+struct Rows {
+    list: Vec<Row>,
+    in_flight: Option<String>,
+    /// Something waits to be taken up.
+    pending: bool,
+}
+
+impl Rows {
+    fn of(view: &dyn View) -> Self {
+        let mut list = Vec::new();
+        while (list.len() as u64) < ROWS * 4 {
+            let mut path = String::from("payload/messages/");
+            push_number(&mut path, list.len() as u64);
+            if !view.has(&path) {
+                break;
+            }
+            let length = path.len();
+            let mut at = |name: &str| {
+                path.truncate(length);
+                path.push_str(name);
+                view.string(&path)
+            };
+            list.push(Row {
+                answers: at("/role").as_deref() == Some("assistant"),
+                stopped: at("/stopReason").as_deref() == Some("aborted"),
+                run: at("/__openclaw/runId"),
+                key: at("/idempotencyKey").or_else(|| at("/__openclaw/idempotencyKey")),
+            });
+        }
+        Self {
+            list,
+            in_flight: view.string("payload/inFlightRun/runId"),
+            pending: view.string("payload/inputReceipts/0/state").as_deref() == Some("pending")
+                || view.number("payload/pendingInputs/total").is_some_and(|total| total > 0.0),
+        }
+    }
+
+    /// The place of the message that answers a run: under its own id, or under that of the run that took it up, unless that
+    /// one is `open`.
+    fn answer_of(&self, id: &str, open: impl Fn(&str) -> bool) -> Option<usize> {
+        let by = |run: &str| self.list.iter().rposition(|row| row.answers && row.run.as_deref() == Some(run));
+        by(id).or_else(|| {
+            let asked = self.list.iter().position(|row| {
+                row.key.as_deref().and_then(|key| key.strip_suffix(":user")).is_some_and(|key| key == id)
+            })?;
+            let answers = self.list.iter().skip(asked).filter(|row| row.answers);
+            let taker = answers.filter_map(|row| row.run.as_deref()).next()?;
+            if open(taker) || self.in_flight.as_deref() == Some(taker) { None } else { by(taker) }
+        })
+    }
+}
