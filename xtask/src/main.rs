@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a tool may read the clock; the core may not")]
 
 mod layers;
+mod names;
 mod package;
 mod project;
 mod rails;

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::names;
 use crate::project::{Project, fingerprint, walk};
 use crate::run::{Step, Stop, about, answer, say};
 use crate::setup::{self, Compiler, with_path};
@@ -147,8 +148,8 @@ fn wasm(project: &Project, variant: Variant, tools: &Tools) -> Result<(), Stop> 
 }
 
 /// What a wasm file is made by, besides the compiler: this file, and what fixes the optimiser's version.
-fn makers(project: &Project) -> [PathBuf; 2] {
-    ["xtask/src/package.rs", "tests/e2e/package-lock.json"].map(|name| project.path(name))
+fn makers(project: &Project) -> [PathBuf; 3] {
+    ["xtask/src/package.rs", "xtask/src/names.rs", "tests/e2e/package-lock.json"].map(|name| project.path(name))
 }
 
 /// One wasm file and its glue. A change in one protocol leaves the others' code as it was: cargo knows, and then the optimiser
@@ -200,7 +201,15 @@ fn glue(project: &Project, variant: Variant, tools: &Tools, name: &str, features
         .succeed("Mend what it says, then type the command again.")?;
 
     let file = abi.join("moorline_bg.wasm");
-    let bytes = about(&file, fs::read(&file))?;
+    let mut bytes = about(&file, fs::read(&file))?;
+    if !variant.dev {
+        let script = abi.join("moorline.js");
+        let text = about(&script, fs::read_to_string(&script))?;
+        let (shorter, text) = names::shorten(&bytes, &text).map_err(Stop)?;
+        bytes = shorter;
+        about(&file, fs::write(&file, &bytes))?;
+        about(&script, fs::write(&script, text))?;
+    }
     about(&abi, fs::write(abi.join("bytes.js"), format!("export default \"{}\";\n", base64(&bytes))))?;
     about(&abi, fs::write(abi.join("bytes.d.ts"), "declare const bytes: string;\nexport default bytes;\n"))?;
     stamp.keep()
