@@ -18,6 +18,21 @@ export interface CallOptions {
 /** What answers a call of the server's; a thrown error is the answer too. `signal` says that the server does not wait any more. */
 export type Handler = (params: any, call: { signal: AbortSignal; frame: unknown }) => unknown;
 
+/** A run that the server began: nobody on this line asked for it. */
+export interface RunStarted {
+  run: Run;
+  /** Whose it is; what it may be, the protocol's page says. */
+  origin: string;
+  /** The frame by which it was heard of. */
+  frame: unknown;
+}
+
+declare module "./types.js" {
+  interface LineEventMap {
+    "run-started": RunStarted;
+  }
+}
+
 /** @internal */
 export interface CallDialect extends Dialect, RunReader {
   /** The answer in a frame. */

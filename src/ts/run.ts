@@ -28,8 +28,8 @@ export type RunEvent =
 export interface RunReader {
   /** The text after this delta, and what was appended if it was: `text` alone replaces. */
   delta(frame: any, before: string): { text: string; appended?: string };
-  /** The whole text, as the end or a snapshot has it; `undefined` where it says none. */
-  whole(frame: any): string | undefined;
+  /** The whole text, as the end or a snapshot has it; `undefined` where it says none. `place`: where in the frame, as Rust counts. */
+  whole(frame: any, place: number): string | undefined;
   error(frame: any): { message: string; retryable?: boolean; cause?: unknown };
 }
 
@@ -95,7 +95,7 @@ export class Run implements AsyncIterable<RunEvent>, Hearer {
         this.#put({ type: "note", frame });
         return false;
       case RESUMED:
-        this.#text = this.#reader.whole(frame) ?? this.#text;
+        this.#text = this.#reader.whole(frame, number) ?? this.#text;
         this.#waiting = this.#waiting.filter(({ type }) => type !== "delta");
         this.#put({ type: "resumed", text: this.#text });
         return false;
@@ -108,14 +108,14 @@ export class Run implements AsyncIterable<RunEvent>, Hearer {
         this.#put({ type: "gap", reason: text });
         return false;
       case FINAL: {
-        const whole = this.#reader.whole(frame) ?? this.#text;
+        const whole = this.#reader.whole(frame, number) ?? this.#text;
         if (whole !== this.#text) this.#grow(whole, whole.startsWith(this.#text) ? whole.slice(this.#text.length) : undefined);
         this.#resolve(whole);
         return this.#end({ type: "final", text: whole, frame });
       }
       case STOPPED:
       case CANCELLED: {
-        const whole = this.#reader.whole(frame) ?? this.#text;
+        const whole = this.#reader.whole(frame, number) ?? this.#text;
         if (whole !== this.#text) this.#grow(whole, whole.startsWith(this.#text) ? whole.slice(this.#text.length) : undefined);
         this.#reject(new MoorlineError("call.aborted", "the run was stopped"));
         return this.#end({ type: "aborted", text: this.#text, frame });

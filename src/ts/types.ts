@@ -42,6 +42,8 @@ export type ErrorCode =
   | "call.queue-full"
   /** Longer than the server takes. */
   | "call.too-large"
+  /** The gateway connects us with fewer rights than were asked for; `cause.missing` lists them. */
+  | "auth.scopes"
   /** The subscription that it was for has ended. */
   | "subscription.ended"
   /** The line observes something else. */
