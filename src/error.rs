@@ -99,13 +99,15 @@ pub enum Rejection {
     TooLarge,
     /// The subscription that it was for has ended.
     SubscriptionEnded,
+    /// The server has neither confirmed nor rejected the subscription.
+    Unconfirmed,
     /// The line observes something else.
     Busy,
 }
 
 impl Rejection {
-    pub const ALL: [Self; 5] =
-        [Self::Unsupported, Self::QueueFull, Self::TooLarge, Self::SubscriptionEnded, Self::Busy];
+    pub const ALL: [Self; 6] =
+        [Self::Unsupported, Self::QueueFull, Self::TooLarge, Self::SubscriptionEnded, Self::Unconfirmed, Self::Busy];
 
     pub const fn code(self) -> &'static str {
         match self {
@@ -113,6 +115,7 @@ impl Rejection {
             Self::QueueFull => "call.queue-full",
             Self::TooLarge => "call.too-large",
             Self::SubscriptionEnded => "subscription.ended",
+            Self::Unconfirmed => "subscription.unconfirmed",
             Self::Busy => "observe.busy",
         }
     }

@@ -154,7 +154,7 @@ impl ActionCable {
                 channel.leave(cx);
             }
             channel.rebind(cx);
-            self.end_orphans(cx, Word::Rejected, FrameId::NONE);
+            self.end_orphans(cx, Some(Rejection::SubscriptionEnded), FrameId::NONE);
         }
     }
 
@@ -231,7 +231,7 @@ impl ActionCable {
     }
 
     /// Ends what was to be said to subscriptions that there are no longer, and forgets what nobody needs.
-    fn end_orphans(&mut self, cx: &mut Context<'_>, word: Word, frame: FrameId) {
+    fn end_orphans(&mut self, cx: &mut Context<'_>, why: Option<Rejection>, frame: FrameId) {
         self.channels.retain(|channel| !channel.members.is_empty() || channel.stage != Stage::Away);
         let mut at = 0;
         while let Some(perform) = self.performs.get(at) {
@@ -241,10 +241,7 @@ impl ActionCable {
                 continue;
             }
             self.performs.remove(at);
-            match word {
-                Word::Rejected => cx.reject(handle, Rejection::SubscriptionEnded),
-                _ => cx.tell(handle, word, frame),
-            }
+            end(cx, handle, why, frame);
         }
     }
 
@@ -371,7 +368,7 @@ impl ActionCable {
                     self.send_performs(cx);
                 }
             }
-            REJECT => self.end(cx, &identifier.unwrap_or_default(), Word::Refused, frame),
+            REJECT => self.end(cx, &identifier.unwrap_or_default(), None, frame),
             _ => {
                 if let Stage::Live { history_until: Some(_) } = channel.stage {
                     channel.make_up(cx, (route == REJECT_HISTORY).then_some("history-rejected"), frame);
@@ -380,21 +377,22 @@ impl ActionCable {
         }
     }
 
-    /// Ends what the page has of an identifier, and what was to be said to it.
-    fn end(&mut self, cx: &mut Context<'_>, identifier: &str, word: Word, frame: FrameId) {
+    /// Ends what the page has of an identifier, and what was to be said to it: for a reason of ours, or for the server's.
+    fn end(&mut self, cx: &mut Context<'_>, identifier: &str, why: Option<Rejection>, frame: FrameId) {
         let Some(channel) = self.channels.iter_mut().find(|channel| channel.identifier == identifier) else {
             return;
         };
-        channel.tell(cx, word, frame);
-        channel.members.clear();
+        for member in core::mem::take(&mut channel.members) {
+            end(cx, member.handle, why, frame);
+        }
         channel.rebind(cx);
-        if word == Word::Refused {
+        if why.is_none() {
             channel.stage = Stage::Away;
         } else {
             // It may still be carrying out what it was asked.
             channel.leave(cx);
         }
-        self.end_orphans(cx, word, frame);
+        self.end_orphans(cx, why, frame);
     }
 
     // What time brings.
@@ -421,12 +419,12 @@ impl ActionCable {
                 }
                 Stage::Away | Stage::Asked { .. } => {
                     let identifier = channel.identifier.clone();
-                    self.end(cx, &identifier, Word::TimedOut, FrameId::NONE);
+                    self.end(cx, &identifier, Some(Rejection::Unconfirmed), FrameId::NONE);
                 }
                 Stage::Live { .. } => channel.make_up(cx, Some("no-answer"), FrameId::NONE),
                 Stage::Leaving { .. } if channel.members.is_empty() => {
                     channel.stage = Stage::Away;
-                    self.end_orphans(cx, Word::Rejected, FrameId::NONE);
+                    self.end_orphans(cx, None, FrameId::NONE);
                 }
                 Stage::Leaving { .. } => channel.ask(cx, 0, self.extended),
             }
@@ -553,6 +551,13 @@ impl Protocol for ActionCable {
     }
 
     fn restore(&mut self, _snapshot: Option<Snapshot>) {}
+}
+
+fn end(cx: &mut Context<'_>, handle: Handle, why: Option<Rejection>, frame: FrameId) {
+    match why {
+        Some(why) => cx.reject(handle, why),
+        None => cx.tell(handle, Word::Refused, frame),
+    }
 }
 
 /// How deep JSON is nested.

@@ -1,14 +1,8 @@
-/** The entry for action cable. */
-import { dialect } from "../web/action-cable.js";
-import type { Rules } from "./options.js";
-import { ProtocolLine } from "./protocol.js";
-
-export class Moorline extends ProtocolLine {
-  /** @internal */
-  static override rules: Rules = { protocol: ["action-cable"] };
-  /** @internal */
-  protected override readonly dialect = dialect;
-}
+/** The entry for Action Cable (docs/protocols/action-cable.md), and for pages that come from Rails' own client. */
+export { CableSubscription, Moorline } from "./cable.js";
+export type { Identifier, PerformOptions, Presence, SubscribeOptions, SubscriptionEventMap, SubscriptionState } from "./cable.js";
+export { Connection, Consumer, createConsumer, createWebSocketURL, getConfig, INTERNAL, Subscription, Subscriptions } from "./consumer.js";
+export type { Callbacks } from "./consumer.js";
 export { MoorlineError } from "./error.js";
 export type { Receipt } from "./receipt.js";
 export type * from "./types.js";

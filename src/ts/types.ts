@@ -46,6 +46,12 @@ export type ErrorCode =
   | "auth.scopes"
   /** The subscription that it was for has ended. */
   | "subscription.ended"
+  /** The server rejected the subscription; its frame is the `cause`. */
+  | "subscription.rejected"
+  /** The server has neither confirmed nor rejected the subscription, however often it was asked. */
+  | "subscription.unconfirmed"
+  /** The body of a loop over messages was too slow: as many wait as may. */
+  | "subscription.overflow"
   /** The line observes something else. */
   | "observe.busy"
   /** The server sent a binary message. */
@@ -186,6 +192,13 @@ export interface Options {
     readyOn?: "frame" | "open";
     /** How long the answer to a resume may lag behind another frame, in milliseconds. Default 300. */
     settleMs?: number;
+  };
+  /** For `protocol: "action-cable"`. */
+  actionCable?: {
+    /** Offers AnyCable's extension: sessions and streams continue where they broke off, whispers, presence. Default `false`. */
+    anycable?: boolean;
+    /** Sorts the keys of identifiers, so that equal parameters are one subscription. Default `false`: their order is the page's, as in Rails. */
+    sortKeys?: boolean;
   };
   /** What goes to the console: only `"silent"` keeps a failure to load WebAssembly out of it. Default `"warn"`. */
   log?: "warn" | "silent";
