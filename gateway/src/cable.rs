@@ -34,11 +34,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tungstenite::Error as Fault;
 
-use self::conduct::{Change, Query};
+use self::conduct::Change;
 use self::server::{ConnectionId, Farewell, Job, Request, Server};
 use self::wire::Dialect;
 use crate::control::{self, answer, counted, done, with};
 use crate::hub::{Clock, MAX_CONNECTIONS};
+use crate::query::Query;
 use crate::sessions::{Entropy, Time};
 use crate::socket;
 

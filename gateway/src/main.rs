@@ -16,8 +16,10 @@ mod journal;
 mod listener;
 mod model;
 mod openclaw;
+mod observation;
 mod options;
 mod outlet;
+mod query;
 mod sessions;
 mod socket;
 mod store;
@@ -105,6 +107,7 @@ async fn run(options: Options) -> io::Result<()> {
         .merge(openclaw.router())
         .merge(hermes.router())
         .merge(cable::router(clock, Box::new(entropy)))
+        .merge(observation::router())
         .merge(files)
         .into_make_service_with_connect_info::<Peer>();
 

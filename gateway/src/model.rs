@@ -96,6 +96,7 @@ pub fn answer(prompt: &str) -> Answer {
     Answer { pieces, outcome, pace: wish.pace }
 }
 
+#[cfg(test)]
 impl Answer {
     /// The whole text of the answer.
     pub fn text(&self) -> String {

@@ -61,7 +61,29 @@ Controls, below /control/hermes:
   POST send {\"frame\"|\"text\", \"to\"}, event {\"type\", \"payload\", \"sessionId\"}
   POST close {\"code\"|\"abrupt\": true, \"to\"}, restart {\"downMs\", \"kill\"}, up, ticket, reset
   POST turn {\"sessionId\", \"text\"}, expire, reap, rename {\"sessionId\"}
-Words in a prompt, beside the model's: approve, sudo, secret, crash.";
+Words in a prompt, beside the model's: approve, sudo, secret, crash.
+
+Action Cable is spoken at /cable, with AnyCable's extension. Channels: SessionChannel, AgentChannel (the model
+answers in deltas), EchoChannel, RoomChannel, HistoryChannel, RejectChannel, BrokenChannel, LateChannel; any
+other is silence. ?client=NAME names a connection, ?token=bad is unauthorized, ?token=boom is never welcomed.
+What config takes may also stand in the query, for that connection alone. Controls, below /control/cable:
+  GET  state, received?client=NAME
+  POST config {\"connect\": \"accept\"|\"reject\"|\"raise\", \"token\", \"strictOrigin\", \"extension\", \"welcomeMs\",
+       \"pings\", \"pingMs\", \"pongTimeoutMs\", \"commands\": \"kept\"|\"swap\"|\"reverse\", \"batch\", \"windowMs\",
+       \"broadcasts\": \"kept\"|\"swap\", \"holdMs\", \"confirmMs\", \"loseSubscribes\", \"unsubscribeMs\",
+       \"switchGapMs\", \"broker\": \"off\"|\"ext\"|\"all\", \"sessionMs\", \"historyMs\", \"historyLimit\",
+       \"presenceMs\", \"repeat\"}
+  POST disconnect {\"client\", \"reason\", \"reconnect\", \"code\", \"frame\": false}, restart {\"downMs\"}
+  POST kill {\"client\", \"downMs\"}, down {\"downMs\"}, up, forget {\"sessions\", \"history\", \"epoch\"}, reset
+  POST broadcast {\"stream\", \"message\"}, send {\"client\", \"frame\"|\"text\"|\"binaryBase64\"}
+
+The yoi backend is at /api/runtimes/runtime-a/workers/worker-00000001: POST input, cancel, stop; GET transcript,
+events/ws?cursor=…. There is a worker-00000002 too. Controls, below /control/observation; \"runtime\" and
+\"worker\" choose whom they mean:
+  GET  state
+  POST config {\"limit\", \"sequence\", \"httpStatus\"}, restart {\"downMs\"}, down {\"downMs\"}, up, reset
+  POST drop, diagnose {\"code\", \"message\"}, expire {\"keep\"}, emit {\"payload\", \"times\"}, send {\"text\"}
+  POST runtime {\"available\"}, worker";
 
 const STRICT_CSP: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval' 'unsafe-inline'; \
      connect-src 'self' ws: wss:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:";

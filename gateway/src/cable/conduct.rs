@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::query::Query;
+
 /// The cable's conduct. Every duration is in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -147,9 +149,9 @@ impl Conduct {
     /// The conduct towards a connection with this query: what it names by the same words is changed for it alone.
     pub fn with_query(&self, query: &Query) -> Self {
         let mut own = self.clone();
-        for (name, value) in &query.0 {
+        for (name, value) in query.pairs() {
             // A value that fits no behaviour is the application's own.
-            let one = Value::Object(Map::from_iter([(name.clone(), guessed(value))]));
+            let one = Value::Object(Map::from_iter([(name.to_owned(), guessed(value))]));
             if name != "token"
                 && let Ok(change) = serde_json::from_value::<Change>(one)
             {
@@ -205,50 +207,6 @@ fn wished<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<St
     Option::deserialize(value).map(Some)
 }
 
-/// A request's query, decoded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query(Vec<(String, String)>);
-
-impl Query {
-    pub fn read(text: Option<&str>) -> Self {
-        let pairs = text.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        Self(
-            pairs
-                .map(|pair| {
-                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                    (decoded(name), decoded(value))
-                })
-                .collect(),
-        )
-    }
-
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
-    }
-}
-
-/// `%41` and `+` as forms write them; a broken escape stays as it is.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
-        let code = escaped.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        let code = code.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        rest = match code {
-            Some(code) => {
-                bytes.push(code);
-                &tail[2..]
-            }
-            None => {
-                bytes.push(if *first == b'+' { b' ' } else { *first });
-                tail
-            }
-        };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// A query's value as JSON, where it is a number or a truth value.
 fn guessed(value: &str) -> Value {
     match value {
@@ -285,12 +243,5 @@ mod tests {
         assert_eq!(connect(Some("token=a+b")), Connect::Accept);
         assert_eq!(connect(Some("token=other")), Connect::Reject);
         assert_eq!(connect(None), Connect::Reject);
-    }
-
-    #[test]
-    fn a_broken_escape_is_no_reason_to_panic() {
-        assert_eq!(Query::read(Some("a=%&b=%4&c=%zz&d=%+1&e=%c3%a9&=")).get("c"), Some("%zz"));
-        assert_eq!(Query::read(Some("e=%c3%a9")).get("e"), Some("é"));
-        assert_eq!(Query::read(Some("e=%ff")).get("e"), Some("\u{fffd}"));
     }
 }

@@ -12,11 +12,12 @@ use serde_json::value::RawValue;
 
 use super::broker::{Broker, Kept, Reach};
 use super::channels::{self, Beginning, Channel, Identifier, Wish};
-use super::conduct::{self, Change, Conduct, Connect, Order, Query};
+use super::conduct::{self, Change, Conduct, Connect, Order};
 use super::talks::Talks;
 use super::wire::{self, Command, Dialect, Member, PresenceSaid, Read, Restored, Said, Wanted};
 use crate::journal::{Content, Journal};
 use crate::outlet::{End, Outlet};
+use crate::query::Query;
 use crate::sessions::{ClientId, Entropy, Time};
 
 pub use self::controls::Farewell;

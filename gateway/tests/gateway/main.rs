@@ -21,6 +21,8 @@ mod files;
 mod hermes;
 /// Starting, stopping, being killed, and what is remembered.
 mod lifecycle;
+/// The yoi backend: commands by HTTP, and what is observed behind a cursor.
+mod observation;
 /// OpenClaw: connecting with a real key, runs, and every trap.
 mod openclaw;
 /// A few conversations from end to end.
