@@ -1,6 +1,7 @@
 //! What the package weighs, and the figures it may not rise above: budgets, and a golden file that only goes down. How the
 //! package is made is `package`'s; the weighing itself is weigh.mjs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -73,12 +74,15 @@ pub fn report(project: &Project, bless: bool, thorough: bool) -> Result<(), Stop
         }
     }
     adds(weight);
+    if thorough {
+        code(&weights);
+    }
     say("what the default entry is made of:");
     for (name, bytes) in weights.iter().filter(|(name, _)| !FIGURES.iter().any(|(figure, _)| figure == name)) {
         let (kind, rest) = name.split_once(' ').unwrap_or((name, ""));
         let note = match (kind, rest) {
             ("part", part) => format!("{part}, minified"),
-            ("crate", krate) => format!("of {krate} in the code, before wasm-opt"),
+            ("code", _) => continue,
             ("section", section) => format!("the {section} section of the wasm file"),
             (_, "raw") => "the wasm file before compression".to_owned(),
             (_, "together") => "one wasm file with all protocols, brotli 11: not published".to_owned(),
@@ -116,8 +120,30 @@ pub fn report(project: &Project, bless: bool, thorough: bool) -> Result<(), Stop
 fn adds(weight: impl Fn(&str) -> u64) {
     say(format_args!("what a protocol adds over moorline/inline, whose page has {}:", PROTOCOLS[0]));
     for protocol in &PROTOCOLS[1..] {
-        let more = weight(protocol).cast_signed() - weight("inline").cast_signed();
-        say(format_args!("  {protocol:<12}{more:>+8}  (aim {PROTOCOL_AIM})"));
+        let more = |name: &str, than: &str| weight(name).cast_signed() - weight(than).cast_signed();
+        let entry = more(protocol, "inline");
+        let wasm = more(&format!("wasm {protocol}"), &format!("wasm {}", PROTOCOLS[0]));
+        say(format_args!("  {protocol:<12}{entry:>+8}  (aim {PROTOCOL_AIM}); its wasm file {wasm:+}"));
+    }
+}
+
+/// Where each protocol's code comes from, side by side.
+fn code(weights: &[(String, u64)]) {
+    let found = |protocol: &str, from: &str| {
+        let name = format!("code {protocol} {from}");
+        weights.iter().find(|(found, _)| *found == name).map_or(0, |(_, bytes)| *bytes)
+    };
+    let rows: BTreeSet<&str> =
+        weights.iter().filter_map(|(name, _)| Some(name.strip_prefix("code ")?.split_once(' ')?.1)).collect();
+    let mut rows: Vec<&str> = rows.into_iter().collect();
+    rows.sort_by_key(|from| std::cmp::Reverse(PROTOCOLS.iter().map(|protocol| found(protocol, from)).max()));
+    say("where each wasm file's code comes from, bytes before wasm-opt, of ours by module:");
+    say(format_args!("  {:<14}{}", "", PROTOCOLS.map(|protocol| format!("{protocol:>13}")).concat()));
+    for from in rows {
+        say(format_args!(
+            "  {from:<14}{}",
+            PROTOCOLS.map(|protocol| format!("{:>13}", found(protocol, from))).concat()
+        ));
     }
 }
 
@@ -128,7 +154,7 @@ fn weigh(project: &Project, together: Option<&Path>) -> Result<Vec<(String, u64)
     node.arg("xtask/src/weigh.mjs")
         .arg(variant.folder(project))
         .arg(variant.metafile(project))
-        .arg(variant.named(project, PROTOCOLS[0]))
+        .arg(variant.named(project, "*"))
         .arg(variant.abi(project))
         .arg(together.unwrap_or(Path::new("")))
         .args(PROTOCOLS);

@@ -1,6 +1,6 @@
 // Weighs the package for `cargo xtask sizes`: brotli 11 of each file, summed over what an entry point loads.
-// argv: the package's folder, the bundler's metafile, the first protocol's wasm file with its names, the folder of each
-// protocol's wasm, a file with all of them or "", and the protocols. Prints `name<TAB>bytes` lines.
+// argv: the package's folder, the bundler's metafile, where each protocol's wasm file with its names is ("*" for the protocol),
+// the folder of each protocol's wasm, a file with all of them or "", and the protocols. Prints `name<TAB>bytes` lines.
 import { brotliCompressSync, constants } from "node:zlib";
 import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -89,20 +89,31 @@ function* sections(bytes) {
 
 for (const { name, size } of sections(readFileSync(wasm))) if (size > 200) print(`section ${name}`, size);
 
-// Which crate the code came from, told by the names that the compiler's own file still has. Descriptions for wasm-bindgen are
-// left out: it takes them away. The optimiser comes later, so the figures are larger than the code section, and show proportions.
+// Where each protocol's code came from, told by the names that the compiler's own file still has: of ours the module, of others
+// the crate. Descriptions for wasm-bindgen are left out: it takes them away. The optimiser comes later, so the figures are
+// larger than the code section, and show proportions.
 const CRATES = [
-  ["moorline", /moorline/],
-  ["dlmalloc", /dlmalloc/],
+  ["lol_alloc", /lol_alloc/],
   ["wasm_bindgen", /wasm_bindgen|__wbindgen|__wbg|externref/],
-  ["js_sys, web_sys, gloo", /js_sys|web_sys|gloo/],
-  ["core::fmt", /4core3fmt/],
-  ["alloc", /5alloc/],
-  ["std", /3std/],
-  ["core", /4core/],
+  ["core::fmt", /4core3fmt|core\.\.fmt/],
+  ["core::num", /4core3num|core\.\.num/],
+  ["core::str", /4core3str|core\.\.str/],
+  ["alloc", /5alloc|alloc\.\./],
+  ["core", /4core|core\.\./],
 ];
-if (named && existsSync(named)) {
-  const bytes = readFileSync(named);
+function origin(name) {
+  // Mangled names carry each part's length in front of it; within the name of a trait's implementation, dots stand between.
+  const [, length, rest, dotted] = /8moorline(\d+)(.*)|moorline\.\.(\w+)/.exec(name) ?? [];
+  if (length) return rest.slice(0, Number(length));
+  if (dotted) return dotted;
+  return CRATES.find(([, pattern]) => pattern.test(name))?.[0] ?? "other";
+}
+for (const protocol of protocols) {
+  const file = named.replace("*", protocol);
+  if (!existsSync(file)) continue;
+  for (const [from, size] of origins(readFileSync(file))) print(`code ${protocol} ${from}`, size);
+}
+function origins(bytes) {
   const names = new Map();
   const bodies = [];
   let imported = 0;
@@ -140,12 +151,12 @@ if (named && existsSync(named)) {
       }
     }
   }
-  const weights = new Map();
+  const sizes = new Map();
   bodies.forEach((size, index) => {
     const name = names.get(index + imported) ?? "";
     if (/describe/i.test(name)) return;
-    const crate = CRATES.find(([, pattern]) => pattern.test(name))?.[0] ?? "other";
-    weights.set(crate, (weights.get(crate) ?? 0) + size);
+    const from = origin(name);
+    sizes.set(from, (sizes.get(from) ?? 0) + size);
   });
-  for (const [crate, size] of [...weights].sort((a, b) => b[1] - a[1])) print(`crate ${crate}`, size);
+  return [...sizes].sort((a, b) => b[1] - a[1]);
 }
