@@ -1,6 +1,7 @@
 //! Action Cable: what Rails' server does, its races, and how its connections end.
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Client, Closed, Gateway, soon};
@@ -437,6 +438,16 @@ async fn connections_end_in_every_way_of_a_real_server() {
 }
 
 #[tokio::test]
+async fn a_process_that_is_stopped_ends_its_cables_without_a_word() {
+    for signal in ["TERM", "KILL"] {
+        let gateway = Gateway::start("").await;
+        let mut cable = Cable::welcomed(&gateway, "").await;
+        gateway.signal(signal).await;
+        assert_eq!(cable.client.closed().await, Closed::Unclean, "{signal}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_is_down_refuses_until_it_is_up() {
     let gateway = Gateway::start("").await;
     let mut cable = Cable::welcomed(&gateway, "").await;
@@ -450,6 +461,34 @@ async fn a_server_that_is_down_refuses_until_it_is_up() {
     gateway.post("/control/cable/kill", json!({"downMs": 10})).await;
     gateway.until("the end of it", "/control/cable/state", |state| state["down"] == false).await;
     Cable::welcomed(&gateway, "").await;
+}
+
+#[tokio::test]
+async fn a_frame_that_is_too_large_or_no_utf8_is_closed_with_rails_words() {
+    let gateway = Gateway::start("").await;
+    let connect = async || {
+        let mut stream = tokio::net::TcpStream::connect(&gateway.address).await.expect("a connection");
+        let request = format!(
+            "GET /cable HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+            gateway.address
+        );
+        stream.write_all(request.as_bytes()).await.expect("the gateway reads");
+        stream
+    };
+    // A masked header that announces 64 MiB, and a masked text that is no UTF-8.
+    let huge: &[u8] = &[0x81, 0xff, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0];
+    let broken: &[u8] = &[0x81, 0x81, 0, 0, 0, 0, 0xff];
+    for (frame, code, reason) in
+        [(huge, 1009_u16, "WebSocket frame length too large"), (broken, 1007, "Could not decode a text frame as UTF-8")]
+    {
+        let mut stream = connect().await;
+        stream.write_all(frame).await.expect("the gateway reads");
+        let mut reply = Vec::new();
+        soon("the end", stream.read_to_end(&mut reply)).await.expect("the gateway closes");
+        let close = [&code.to_be_bytes(), reason.as_bytes()].concat();
+        assert!(reply.ends_with(&close), "{:?}", String::from_utf8_lossy(&reply));
+    }
 }
 
 #[tokio::test]
