@@ -131,9 +131,9 @@ pub struct OpenClaw {
 
 impl OpenClaw {
     pub fn new(config: &Config, values: &dyn View) -> Self {
-        let mut caps = list(values, "openclaw.caps.");
+        let mut caps = list(values, "openclaw.caps", '.');
         caps.extend(["session-scoped-events", "tool-events"].map(String::from));
-        let mut scopes = list(values, "openclaw.scopes.");
+        let mut scopes = list(values, "openclaw.scopes", '.');
         if scopes.is_empty() {
             scopes.extend(["operator.read", "operator.write"].map(String::from));
         }
@@ -266,7 +266,7 @@ impl OpenClaw {
         cx.ready(recovered);
         cx.emit(inbound);
 
-        let granted = list(view, "payload/auth/scopes/");
+        let granted = list(view, "payload/auth/scopes", '/');
         let has = |scope: &str| granted.iter().any(|granted| granted == scope);
         let missing = joined(self.scopes.iter().filter(|scope| !has(scope)), ",");
         if !missing.is_empty() && view.has("payload/auth") {
@@ -276,7 +276,7 @@ impl OpenClaw {
             let kept = Kept { token, scopes: granted.clone() };
             if self.kept.as_ref() != Some(&kept) {
                 let mut text = joined(kept.scopes.iter(), ",");
-                text.insert(0, '\n');
+                text.insert(0, ' ');
                 text.insert_str(0, &kept.token);
                 cx.ask(0, "keep", text);
                 self.kept = Some(kept);
@@ -721,7 +721,7 @@ impl Protocol for OpenClaw {
             Phase::Greeting if self.device.is_none() => {
                 self.device = Some(first.zip(second));
                 if let Some(text) = third {
-                    let (token, scopes) = text.split_once('\n').unwrap_or((&text, ""));
+                    let (token, scopes) = text.split_once(' ').unwrap_or((&text, ""));
                     let scopes = scopes.split(',').filter(|scope| !scope.is_empty());
                     self.kept = Some(Kept { token: token.into(), scopes: scopes.map(String::from).collect() });
                 }
@@ -830,11 +830,12 @@ fn joined<'a>(items: impl Iterator<Item = &'a String>, between: &str) -> String 
     out
 }
 
-/// The strings behind a path, from `…0` on, up to as many as anybody could mean.
-fn list(values: &dyn View, path: &str) -> Vec<String> {
+/// The strings in a list, up to as many as anybody could mean.
+fn list(values: &dyn View, path: &str, between: char) -> Vec<String> {
     let mut found = Vec::new();
     while found.len() < 64 {
         let mut at = String::from(path);
+        at.push(between);
         push_number(&mut at, found.len() as u64);
         let Some(text) = values.string(&at) else {
             break;

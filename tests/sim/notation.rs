@@ -445,11 +445,21 @@ fn agrees(expected: &str, came: &str) -> bool {
         (Some(Value::Object(expected)), Some(Value::Object(came))) if of_the_line => {
             expected.iter().all(|(key, value)| came.get(key).is_some_and(|came| value_agrees(value, came)))
         }
+        (Some(expected), Some(came)) if expected.get(REST).is_some() => value_agrees(&expected, &came),
         (Some(expected), Some(came)) => expected == came,
     }
 }
 
+/// An object with this name in it says only some of what is there.
+const REST: &str = "...";
+
 fn value_agrees(expected: &Value, came: &Value) -> bool {
+    if let (Value::Object(expected), Value::Object(came)) = (expected, came)
+        && expected.contains_key(REST)
+    {
+        let mut named = expected.iter().filter(|(key, _)| *key != REST);
+        return named.all(|(key, value)| came.get(key).is_some_and(|came| value_agrees(value, came)));
+    }
     let range = expected.as_str().and_then(|text| text.split_once(".."));
     match (range, came.as_f64()) {
         (Some((least, most)), Some(came)) => match (least.parse::<f64>(), most.parse::<f64>()) {

@@ -28,6 +28,8 @@ const ABORT_MS: u64 = 10_000;
 /// Messages of a history that are asked for.
 const ROWS: u64 = 50;
 
+const OTHER: &str = "other";
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Need {
     /// Its deltas go to the page at once.
@@ -215,7 +217,8 @@ impl OpenClaw {
                 // Somebody else's prompt that was put into a queue.
                 cx.emit(inbound);
             } else {
-                self.begin(cx, inbound, &id, session);
+                let origin = self.origin(&id, &session);
+                self.begin(cx, inbound, &id, session, origin);
                 self.chat(cx, inbound);
             }
             return;
@@ -258,7 +261,8 @@ impl OpenClaw {
         let Some(run) = self.runs.find(&id) else {
             if !self.runs.ended.contains(&id) {
                 let session = quoted(&view.string("payload/sessionKey").unwrap_or_default());
-                self.begin(cx, inbound, &id, session);
+                let origin = self.origin(&id, &session);
+                self.begin(cx, inbound, &id, session, origin);
                 self.delta(cx, inbound);
             }
             return;
@@ -284,20 +288,23 @@ impl OpenClaw {
         }
     }
 
+    /// Whose a run is that begins now.
+    fn origin(&self, id: &str, session: &str) -> &'static str {
+        let waits = |run: &Run| !run.is_begun() && run.need == Need::Answer && self.same_session(&run.session, session);
+        match () {
+            () if id.starts_with("inject-") => "inject",
+            () if self.runs.open.iter().any(waits) => "queued",
+            () => OTHER,
+        }
+    }
+
     /// A run that the page has not asked for.
-    fn begin(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>, id: &str, session: String) {
+    fn begin(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>, id: &str, session: String, origin: &str) {
         if self.runs.open.iter().filter(|run| run.is_begun()).count() >= MOST_BEGUN
             && let Some(oldest) = self.runs.open.iter().find(|run| run.is_begun()).map(|run| run.handle)
         {
             self.give_up(cx, oldest);
         }
-        let waits =
-            |run: &Run| !run.is_begun() && run.need == Need::Answer && self.same_session(&run.session, &session);
-        let origin = match () {
-            () if id.starts_with("inject-") => "inject",
-            () if self.runs.open.iter().any(waits) => "queued",
-            () => "other",
-        };
         self.runs.begun += 1;
         let handle = Handle::of_server(self.runs.begun);
         cx.tell_more(handle, Word::Began, inbound.frame, 0.0, origin.into());
@@ -567,7 +574,7 @@ impl OpenClaw {
             && self.runs.find(&id).is_none()
             && !self.runs.ended.contains(&id)
         {
-            self.begin(cx, inbound, &id, session.into());
+            self.begin(cx, inbound, &id, session.into(), OTHER);
             self.show(cx, inbound, &id);
         }
         self.send_waiting(cx);
