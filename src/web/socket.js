@@ -83,12 +83,12 @@ export class Socket {
     else this.ws.close(code, reason);
   }
 
-  // What it still says is nobody's business. One that is connecting is closed once it has opened, for closing it earlier
-  // breaks WebKit.
+  // What it still says is nobody's business. Chromium opens one socket at a time to a server, so one that hangs in
+  // connecting has to be closed for the next to be tried; WebKit breaks by that, and has it closed once it has opened.
   abandon(reason) {
     const { ws } = this;
     this.forget(ws);
-    if (ws.readyState === 0) ws.onopen = () => ws.close();
+    if (ws.readyState === 0 && WEBKIT) ws.onopen = () => ws.close();
     else ws.close(4000, reason);
   }
 
@@ -192,6 +192,8 @@ export class Socket {
     return this.texts.filter((text) => text !== undefined).map((text) => JSON.parse(text));
   }
 }
+
+const WEBKIT = /AppleWebKit(?!.*Chrom)/.test(globalThis.navigator?.userAgent);
 
 // A URL with another path, or with more in its query.
 function within(given, address) {
