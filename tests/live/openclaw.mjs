@@ -1,7 +1,7 @@
 /**
  * A real OpenClaw gateway on loopback, with a model of ours behind it. `node openclaw.mjs [--version=2026.9.6] [--port=]
  * [--token=live-token] [--state=folder] [--minutes=60]` prints {"ready": port, …} or {"skipped": reason}; it ends by signal.
- * A line on stdin is a command: restart, kill, stop, cont, go.
+ * A line on stdin is a command: restart, reload, kill, stop, cont, go.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -106,6 +106,11 @@ export async function startOpenclaw({ version = VERSIONS[4], port, token = "live
         gateway.signal("SIGKILL");
         await gateway.ended;
         await begin();
+      },
+      /** Has it start anew by itself, in the same process: `shutdown`, 1012, then 1013 until it is there. */
+      reload: async () => {
+        if (version === VERSIONS[3]) throw new Error(`openclaw ${version} does not start anew by itself`);
+        process.kill(gateway.pid, "SIGUSR2");
       },
       stop: async () => gateway.signal("SIGSTOP"),
       cont: async () => gateway.signal("SIGCONT"),

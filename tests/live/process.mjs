@@ -3,7 +3,7 @@
  * a script that starts a server, prints one JSON line and ends by signal. What is started, and from where, is in the others.
  */
 import { spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, existsSync } from "node:fs";
 import { createServer } from "node:net";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -52,9 +52,16 @@ export function optionsOf(args) {
   );
 }
 
+/** With util-linux at hand a program is told to end when this process dies, even of SIGKILL. */
+function mortal(command, args) {
+  const folders = (process.env.PATH ?? "").split(path.delimiter);
+  const found = process.platform === "linux" && folders.some((folder) => existsSync(path.join(folder, "setpriv")));
+  return found ? ["setpriv", ["--pdeathsig", "TERM", command, ...args]] : [command, args];
+}
+
 /** Starts a program in a group of its own. What it prints goes to the file `log`, and its last lines are kept. */
 export function launch(command, args, { env = process.env, cwd, log } = {}) {
-  const child = spawn(command, args, { env, cwd, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(...mortal(command, args), { env, cwd, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   const file = log && createWriteStream(log, { flags: "a" });
   let tail = "";
   const hear = (text) => {
@@ -145,11 +152,6 @@ export async function serveUntilSignal(start) {
       () => say({ done: line.trim(), ...server.facts }),
       (error) => say({ failed: error.message }),
     );
-  });
-  server.ended?.then((how) => {
-    say({ failed: `the server ended: ${how}` });
-    process.exitCode = 1;
-    leave();
   });
   await left;
   await server.end();
