@@ -3,7 +3,7 @@
 //! Every call that is taken in ends exactly once. What one looks like on the wire, when it may be sent and whether it may
 //! be sent again is its protocol's to say.
 
-use super::{Command, Context, Verb, Word};
+use super::{Command, Context, Verb, Word, take_at};
 use crate::config::{CALL_TIMEOUT_MS, Config};
 use crate::error::Rejection;
 use crate::time::Instant;
@@ -136,20 +136,23 @@ impl Calls {
         frame: FrameId,
         number: f64,
     ) -> Option<Call> {
-        let at = self.open.iter().position(|call| call.handle == handle)?;
-        let call = self.open.remove(at);
-        self.bytes -= call.bytes();
+        let call = self.take(handle)?;
         cx.tell_more(handle, word, frame, number, String::new());
         Some(call)
     }
 
     /// Ends a call that has not been sent.
     pub fn reject(&mut self, cx: &mut Context<'_>, handle: Handle, why: Rejection) {
-        if let Some(at) = self.open.iter().position(|call| call.handle == handle) {
-            let call = self.open.remove(at);
-            self.bytes -= call.bytes();
+        if self.take(handle).is_some() {
             cx.reject(handle, why);
         }
+    }
+
+    fn take(&mut self, handle: Handle) -> Option<Call> {
+        let at = self.open.iter().position(|call| call.handle == handle)?;
+        let call = take_at(&mut self.open, at)?;
+        self.bytes -= call.bytes();
+        Some(call)
     }
 
     /// The socket is gone: `judge` says what becomes of each call that it had.

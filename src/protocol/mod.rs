@@ -430,6 +430,17 @@ impl Context<'_> {
     }
 }
 
+/// Takes an item out of a list. `Vec::remove` would say which number was wrong, with formatting that weighs as much as a
+/// protocol.
+pub fn take_at<T>(list: &mut Vec<T>, at: usize) -> Option<T> {
+    let mut place = 0;
+    let is_it = |_: &mut T| {
+        place += 1;
+        place == at + 1
+    };
+    list.extract_if(.., is_it).next()
+}
+
 /// The protocol that the options name; `None` where this build has none of that name.
 pub fn create(config: &Config, values: &dyn View) -> Option<Box<dyn Protocol>> {
     Some(match values.string("protocol").as_deref() {

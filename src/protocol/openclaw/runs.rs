@@ -6,7 +6,7 @@
 use super::{OpenClaw, Own, Phase, member, quoted};
 use crate::error::Fault;
 use crate::protocol::calls::AfterLoss;
-use crate::protocol::{Command, Context, Inbound, Verb, Word};
+use crate::protocol::{Command, Context, Inbound, Verb, Word, take_at};
 use crate::time::Instant;
 use crate::wire::{FrameId, Handle, View, push_json_string, push_number};
 use alloc::collections::VecDeque;
@@ -150,7 +150,7 @@ impl OpenClaw {
     fn owe_abort(&mut self, session: String, id: String) {
         let aborts = &mut self.runs.aborts;
         if aborts.len() >= MOST_ABORTS {
-            aborts.remove(0);
+            take_at(aborts, 0);
         }
         aborts.push((session, id));
     }
@@ -354,7 +354,7 @@ impl OpenClaw {
     /// Forgets a run whose end the page has been told.
     pub(super) fn drop_run(&mut self, cx: &mut Context<'_>, handle: Handle) -> Option<String> {
         let at = self.runs.open.iter().position(|run| run.handle == handle)?;
-        let run = self.runs.open.remove(at);
+        let run = take_at(&mut self.runs.open, at)?;
         if self.runs.find(&run.id).is_none() {
             cx.bind(run.id.clone(), None);
         }
@@ -667,9 +667,8 @@ impl Rows {
             if !view.has(&path) {
                 break;
             }
-            let length = path.len();
-            let mut at = |name: &str| {
-                path.truncate(length);
+            let at = |name: &str| {
+                let mut path = path.clone();
                 path.push_str(name);
                 view.string(&path)
             };
