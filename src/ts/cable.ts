@@ -33,7 +33,7 @@ export interface Presence {
 export interface SubscriptionEventMap<Message = any> {
   /** The server has confirmed it. `reconnected`: it was live before, and is again. */
   confirmed: { reconnected: boolean };
-  /** It has ended without the page's doing: `subscription.rejected`, `subscription.unconfirmed`, `call.queue-full`. */
+  /** It has ended, and not by `unsubscribe`: `subscription.rejected`, `subscription.unconfirmed`, `call.queue-full`, `disposed`. */
   rejected: MoorlineError;
   message: Message;
   /** The line is down. `willReturn`: another attempt follows. */
@@ -57,7 +57,7 @@ const MOST_WAITING = 1000;
 type Listener = (detail: never) => void;
 type Command = (verb: number, hearer: Hearer | undefined, texts: (string | undefined)[], number?: number, handle?: number) => number;
 
-export class CableSubscription<Message = any> extends EventTarget implements AsyncIterable<Message>, Hearer {
+export class CableSubscription<Message = any> extends EventTarget implements AsyncIterable<Message> {
   /** Built once; messages and commands go by it, whatever becomes of the state behind it. */
   readonly identifier: string;
   #state: SubscriptionState = "waiting";
@@ -175,7 +175,7 @@ export class CableSubscription<Message = any> extends EventTarget implements Asy
       this.#error = error;
       for (const reader of this.#readers) reader.end(error);
       this.#readers.clear();
-      if (error && error.code !== "disposed") this.#tell("rejected", error);
+      if (error) this.#tell("rejected", error);
     } else if (word === CONFIRMED) {
       this.#state = "confirmed";
       this.#tell("confirmed", { reconnected: number === 1 });

@@ -1,6 +1,5 @@
 /** The entry for streams of events that are resumed by a cursor (docs/protocols/yoi-observation.md). */
 import { dialect } from "../web/observation.js";
-import type { Hearer } from "../web/page.js";
 import { AWAY, CANCEL, CANCELLED, CONFIRMED, DELTA, GAP, NOTE, OBSERVE, RESTARTED, RESUMED } from "../web/rust.js";
 import { MoorlineError } from "./error.js";
 import { stringify } from "./line.js";
@@ -11,7 +10,7 @@ import type { Options, Url } from "./types.js";
 
 export interface ObserveOptions {
   /** Begin behind this one: what `Observation.cursor` was when the page kept what it knew. Without it, all that is stored comes. */
-  cursor?: string;
+  cursor?: string | undefined;
 }
 
 export type ObservationEvent =
@@ -41,7 +40,7 @@ export interface TranscriptItem {
 /** What a reader has not taken yet. More than this are one gap. */
 const MOST_WAITING = 10_000;
 
-export class Observation implements AsyncIterable<ObservationEvent>, Hearer {
+export class Observation implements AsyncIterable<ObservationEvent> {
   #cursor: string | undefined;
   #waiting: ObservationEvent[] = [];
   #over = false;

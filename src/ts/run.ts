@@ -1,6 +1,5 @@
 /** A streaming call: what comes of it, one event after the other, and never more of it than its reader can take. */
 import { CANCELLED, DELTA, FAILED, FINAL, GAP, LOST, NOTE, REFUSED, REJECTED, RESTARTED, RESUMED, STARTED, STOPPED, TIMED_OUT } from "../web/rust.js";
-import type { Hearer } from "../web/page.js";
 import { MoorlineError } from "./error.js";
 import type { ErrorCode } from "./types.js";
 
@@ -28,18 +27,26 @@ export type RunEvent =
 export interface RunReader {
   /** The text after this delta, and what was appended if it was: `text` alone replaces. */
   delta(frame: any, before: string): { text: string; appended?: string };
-  /** The whole text, as the end or a snapshot has it; `undefined` where it says none. `place`: where in the frame, as Rust counts. */
-  whole(frame: any, place: number): string | undefined;
-  error(frame: any): { message: string; retryable?: boolean; cause?: unknown };
+  /** What a note does to the text; `undefined` where it is only a note. What comes after it is another part of the text. */
+  note?(frame: any, before: string): { text: string; appended: string } | undefined;
+  /**
+   * The whole text, as the end or a snapshot has it; `undefined` where it says none. `place`: where in the frame, as Rust
+   * counts; the last part of the text before it begins at `from`.
+   */
+  whole(frame: any, place: number, before: string, from: number): string | undefined;
+  /** `place`: as Rust has it, for protocols that need it. */
+  error(frame: any, place: number): { message: string; retryable?: boolean; cause?: unknown };
 }
 
 /** What a reader has not taken yet. More notes than this are one gap. */
 const MOST_WAITING = 1000;
 
-export class Run implements AsyncIterable<RunEvent>, Hearer {
+export class Run implements AsyncIterable<RunEvent> {
   /** The whole text; rejects with the error that ended the run. */
   readonly result: Promise<string>;
   #text = "";
+  /** Where the last part of it begins. */
+  #from = 0;
   #waiting: RunEvent[] = [];
   #over = false;
   #wake: (() => void) | undefined;
@@ -91,35 +98,41 @@ export class Run implements AsyncIterable<RunEvent>, Hearer {
         this.#grow(text, appended);
         return false;
       }
-      case NOTE:
+      case NOTE: {
+        const grown = this.#reader.note?.(frame, this.#text);
+        if (grown) {
+          this.#grow(grown.text, grown.appended);
+          this.#from = this.#text.length;
+        }
         this.#put({ type: "note", frame });
         return false;
-      case RESUMED:
-        this.#text = this.#reader.whole(frame, number) ?? this.#text;
+      }
+      case RESUMED: {
+        const before = this.#text;
+        this.#text = this.#reader.whole(frame, number, before, this.#from) ?? before;
+        if (!this.#text.startsWith(before)) this.#from = 0;
         this.#waiting = this.#waiting.filter(({ type }) => type !== "delta");
         this.#put({ type: "resumed", text: this.#text });
         return false;
+      }
       case RESTARTED:
         this.#text = "";
+        this.#from = 0;
         this.#waiting = this.#waiting.filter(({ type }) => type !== "delta");
         this.#put({ type: "restarted" });
         return false;
       case GAP:
         this.#put({ type: "gap", reason: text });
         return false;
-      case FINAL: {
-        const whole = this.#reader.whole(frame, number) ?? this.#text;
-        if (whole !== this.#text) this.#grow(whole, whole.startsWith(this.#text) ? whole.slice(this.#text.length) : undefined);
-        this.#resolve(whole);
-        return this.#end({ type: "final", text: whole, frame });
-      }
+      case FINAL:
+        this.#complete(frame, number);
+        this.#resolve(this.#text);
+        return this.#end({ type: "final", text: this.#text, frame });
       case STOPPED:
-      case CANCELLED: {
-        const whole = this.#reader.whole(frame, number) ?? this.#text;
-        if (whole !== this.#text) this.#grow(whole, whole.startsWith(this.#text) ? whole.slice(this.#text.length) : undefined);
+      case CANCELLED:
+        this.#complete(frame, number);
         this.#reject(new MoorlineError("call.aborted", "the run was stopped"));
         return this.#end({ type: "aborted", text: this.#text, frame });
-      }
       default: {
         // -1: the line refused it before it was one.
         const error = word < 0 ? new MoorlineError(text as ErrorCode, text) : callError(word, frame, number, text, this.#reader);
@@ -128,6 +141,14 @@ export class Run implements AsyncIterable<RunEvent>, Hearer {
         return this.#end({ type: "error", error });
       }
     }
+  }
+
+  /** The text as the end has it. Space that is missing at its end is no reason to say it once more. */
+  #complete(frame: any, place: number): void {
+    const before = this.#text;
+    const whole = this.#reader.whole(frame, place, before, this.#from) ?? before;
+    if (whole === before.trimEnd()) this.#text = whole;
+    else if (whole !== before) this.#grow(whole, whole.startsWith(before) ? whole.slice(before.length) : undefined);
   }
 
   #end(event: RunEvent): true {
@@ -167,7 +188,7 @@ export function callError(word: number, frame: any, number: number, text: string
   switch (word) {
     case REFUSED:
     case FAILED: {
-      const { message, retryable, cause } = reader.error(frame);
+      const { message, retryable, cause } = reader.error(frame, number);
       return new MoorlineError("call.remote", message, { cause, ...(retryable === undefined ? undefined : { retryable }) });
     }
     case TIMED_OUT:
