@@ -2,7 +2,7 @@
  * Where the real servers are installed, and how: npm packages and Python environments, each in a folder of the user's cache
  * that is complete or counts as absent. What is started from them is in the files named after the servers.
  */
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import path from "node:path";
@@ -27,7 +27,14 @@ export async function stateFolder(given) {
     return { folder, remove: async () => {} };
   }
   const folder = await mkdtemp(path.join(tmpdir(), "moorline-live-"));
-  return { folder, remove: () => rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 }) };
+  const how = { recursive: true, force: true, maxRetries: 5, retryDelay: 200 };
+  const leave = () => rmSync(folder, how);
+  process.once("exit", leave);
+  const remove = async () => {
+    process.off("exit", leave);
+    await rm(folder, how);
+  };
+  return { folder, remove };
 }
 
 /** Does the work while no other process does. A lock whose holder is gone does not count. */
