@@ -1,0 +1,322 @@
+/**
+ * The session layer of agent servers over Action Cable: a channel that says `user_message`, `agent_message`, `session_changed`,
+ * `sessions_list` and `error`, and hears `speak`, `create_session`, `switch_session` and `list_sessions`. It keeps what may be
+ * shown. The subscription under it keeps its identifier, whichever session the channel is in.
+ */
+import type { CableSubscription, Moorline } from "./cable.js";
+
+export type SessionId = number | string;
+
+/** Something that was said. */
+export interface Said {
+  readonly role: "user" | "assistant";
+  readonly content: string;
+  /** Spoken here; the server has not repeated it yet. */
+  readonly pending?: boolean;
+  /** An answer that grows. */
+  readonly streaming?: boolean;
+  /** What became of an answer that did not end well. */
+  readonly outcome?: string;
+}
+
+export interface AgentSessionOptions {
+  /** The channel. Default `"SessionChannel"`. */
+  channel?: string;
+  /** Which session to begin in. Default: the server's choice. */
+  sessionId?: SessionId;
+  /** More parameters of the channel. */
+  params?: Record<string, unknown>;
+  /** How many messages are kept. Default 1000. */
+  limit?: number;
+  /** The place of a message, where the server numbers its messages: broadcasts are not ordered. */
+  order?(message: any): number | undefined;
+}
+
+/** Event name → `detail`. */
+export interface AgentSessionEventMap {
+  /** What may be shown has changed. */
+  change: readonly Said[];
+  /** The channel is in this session. */
+  session: { id: SessionId };
+  /** The server's answer to `listSessions`. */
+  sessions: readonly any[];
+  /** The server's `error`. */
+  refused: { message: string };
+  /** A message of any other type. */
+  note: any;
+}
+
+type Entry = { -readonly [Field in keyof Said]: Said[Field] } & { place?: number | undefined; run?: unknown };
+/** An answer that grows: the text of the deltas before `next`, and those that came too early. */
+interface Growing {
+  entry: Entry;
+  next: number;
+  early: Map<number, string>;
+}
+
+const ROLES: Record<string, Said["role"]> = { user_message: "user", agent_message: "assistant" };
+/** Answers that grow at once, those that have ended, and deltas of one that came too early. */
+const MOST = 256;
+
+export class AgentSession extends EventTarget {
+  /** The subscription underneath: its events tell of `confirmed`, `away`, `gap` and `rejected`. */
+  readonly subscription: CableSubscription;
+  readonly #limit: number;
+  readonly #order: AgentSessionOptions["order"];
+  /** The session that the identifier leads to, and the one that the channel is in. */
+  readonly #home: SessionId | undefined;
+  #current: SessionId | undefined;
+  #entries: Entry[] = [];
+  #growing = new Map<unknown, Growing>();
+  #ended = new Set<unknown>();
+  /** Answers of the session that was left: what is still said of them is nothing to this one. */
+  #left = new Set<unknown>();
+  #sessions: readonly any[] = [];
+  /** Until the confirmation, what comes is history. */
+  #catchingUp = true;
+  /** The next message begins the history anew. */
+  #stale = false;
+  /** The channel has fallen back to where its identifier leads, and has to go where it was: what waits to hear whether it is. */
+  #returning: ((back: boolean) => void)[] | undefined;
+  /** What was spoken into a session that was left before it was repeated. */
+  #late: string[] = [];
+
+  constructor(line: Moorline, { channel = "SessionChannel", sessionId, params, limit = 1000, order }: AgentSessionOptions = {}) {
+    super();
+    this.#limit = limit;
+    this.#order = order;
+    this.#home = this.#current = sessionId;
+    this.subscription = line.subscribe({ channel, ...(sessionId === undefined ? undefined : { session_id: sessionId }), ...params });
+    this.subscription.on("message", (message) => this.#hear(message));
+    this.subscription.on("away", () => {
+      this.#stale = this.#catchingUp = true;
+      if (this.#current !== this.#home) this.#returning ??= [];
+    });
+    this.subscription.on("confirmed", () => {
+      this.#catchingUp = false;
+      if (this.#returning) this.#go(this.#current);
+    });
+    this.subscription.on("rejected", () => this.#settle(false));
+  }
+
+  /** What may be shown, in order. Another array whenever it has changed. */
+  get messages(): readonly Said[] {
+    return this.#entries;
+  }
+
+  /** The session that the channel is in; `undefined` where the server chose and has not said. */
+  get sessionId(): SessionId | undefined {
+    return this.#current;
+  }
+
+  /** The last list that came. */
+  get sessions(): readonly any[] {
+    return this.#sessions;
+  }
+
+  /** Says it, and shows it at once. Settles when a socket has it; rejects as `perform`, and shows it no more. */
+  async speak(content: string): Promise<void> {
+    const entry: Entry = { role: "user", content, pending: true };
+    this.#show(entry, true);
+    try {
+      await this.#when(() => this.#say("speak", { content }));
+    } catch (error) {
+      this.#entries = this.#entries.filter((other) => other !== entry);
+      this.#changed();
+      throw error;
+    }
+  }
+
+  /** A `session` event follows. */
+  createSession(): Promise<void> {
+    return this.#when(() => this.#say("create_session"));
+  }
+
+  /** A `session` event follows, with that session's messages; or `refused`. */
+  switchSession(id: SessionId): Promise<void> {
+    return this.#when(() => this.#say("switch_session", { session_id: id }));
+  }
+
+  /** A `sessions` event follows. */
+  listSessions(limit?: number): Promise<void> {
+    return this.#when(() => this.#say("list_sessions", limit === undefined ? {} : { limit }));
+  }
+
+  /** Stops the answers of this session, where the server can. */
+  cancel(): Promise<void> {
+    return this.#when(() => this.#say("cancel"));
+  }
+
+  /** Unsubscribes. What may be shown stays. */
+  end(): void {
+    this.subscription.unsubscribe();
+    this.#settle(false);
+  }
+
+  override addEventListener<Name extends keyof AgentSessionEventMap>(
+    type: Name,
+    listener: ((event: CustomEvent<AgentSessionEventMap[Name]>) => void) | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  override addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+  override addEventListener(type: string, listener: any, options?: boolean | AddEventListenerOptions): void {
+    super.addEventListener(type, listener, options);
+  }
+
+  #say(action: string, data: object = {}): Promise<void> {
+    return this.subscription.perform(action, data);
+  }
+
+  /** At once, or when the channel is back in its session: before, it would be said into another. */
+  #when(act: () => Promise<void>): Promise<void> {
+    const waiting = this.#returning;
+    if (!waiting) return act();
+    return new Promise((resolve, reject) => {
+      waiting.push((back) => (back ? act().then(resolve, reject) : reject(new Error("the session that it was for is gone"))));
+    });
+  }
+
+  #settle(back: boolean): void {
+    const waiting = this.#returning;
+    this.#returning = undefined;
+    waiting?.forEach((settle) => settle(back));
+  }
+
+  /** Of our own accord: what becomes of it, `session` or `refused` will tell. */
+  #go(id: SessionId | undefined): void {
+    this.#say("switch_session", { session_id: id }).catch(() => {});
+  }
+
+  #hear(message: any): void {
+    const type = message?.type;
+    switch (type) {
+      case "session_changed":
+        return this.#arrived(message.session_id);
+      case "sessions_list":
+        this.#sessions = message.sessions ?? [];
+        return this.#tell("sessions", this.#sessions);
+      case "error":
+        if (this.#returning) this.#lost();
+        return this.#tell("refused", { message: message.message });
+      case "user_message":
+      case "agent_message":
+      case "agent_start":
+      case "agent_delta":
+      case "agent_partial":
+        // History of the session that the identifier leads to, or of one that was left.
+        if (this.#returning || (message.session_id !== undefined && this.#current !== undefined && message.session_id !== this.#current)) return;
+        if (this.#stale) this.#clear(({ pending }) => pending);
+        this.#stale = false;
+        if (type === "user_message") return this.#repeated(message);
+        if (message.run === undefined) return this.#said(message);
+        return this.#answered(type, message);
+      default:
+        this.#tell("note", message);
+    }
+  }
+
+  #arrived(id: SessionId): void {
+    const changed = id !== this.#current;
+    this.#stale = false;
+    this.#current = id;
+    if (changed) {
+      // Their repetition may come yet, and belongs to the session that was left.
+      this.#late = this.#entries.flatMap(({ pending, content }) => (pending ? [content] : [])).slice(-MOST);
+      this.#left = new Set([...this.#ended, ...this.#growing.keys()]);
+    }
+    this.#clear(({ pending }) => pending && !changed);
+    this.#changed();
+    if (changed) this.#tell("session", { id });
+    this.#settle(true);
+  }
+
+  /** The session that the channel was in is no more: it stays where its identifier leads. */
+  #lost(): void {
+    this.#current = undefined;
+    this.#settle(false);
+    if (this.#home !== undefined) this.#go(this.#home);
+  }
+
+  #clear(but: (entry: Entry) => unknown): void {
+    this.#entries = this.#entries.filter(but);
+    this.#growing.clear();
+    this.#ended.clear();
+  }
+
+  /** What a user said, here or elsewhere. */
+  #repeated(message: any): void {
+    const { content } = message;
+    const late = this.#late.indexOf(content);
+    if (late >= 0 && !this.#catchingUp) {
+      this.#late.splice(late, 1);
+      return;
+    }
+    const own = this.#entries.find((entry) => entry.pending && entry.content === content);
+    if (!own) return this.#said(message);
+    delete own.pending;
+    own.place = this.#order?.(message);
+    // Its answer may have come first: the place is the one at which it was said, or the server's.
+    if (own.place !== undefined || this.#catchingUp) {
+      this.#entries.splice(this.#entries.indexOf(own), 1);
+      this.#show(own);
+    } else this.#changed();
+  }
+
+  #said(message: any): void {
+    this.#show({ role: ROLES[message.type]!, content: message.content, place: this.#order?.(message) });
+  }
+
+  /** A word about an answer that grows. */
+  #answered(type: string, message: any): void {
+    const { run, seq = 0, content = "" } = message;
+    // A broadcast may come behind the one that ended its answer.
+    if (this.#left.has(run) || (this.#ended.has(run) && type !== "agent_message")) return;
+    let growing = this.#growing.get(run);
+    if (!growing) {
+      const shown = this.#entries.find((entry) => entry.run === run);
+      growing = { entry: shown ?? { role: "assistant", content: "", streaming: true, run, place: this.#order?.(message) }, next: 1, early: new Map() };
+      if (this.#growing.size < MOST) this.#growing.set(run, growing);
+      if (!shown) this.#show(growing.entry);
+    }
+    const { entry, early } = growing;
+    if (type === "agent_message") {
+      // The end has the whole text, whatever came of its pieces.
+      entry.content = content;
+      delete entry.streaming;
+      if (message.outcome) entry.outcome = message.outcome;
+      this.#growing.delete(run);
+      this.#ended.add(run);
+      if (this.#ended.size > MOST) this.#ended.delete(this.#ended.values().next().value);
+    } else if (type === "agent_partial" && seq >= growing.next - 1) {
+      entry.content = content;
+      growing.next = seq + 1;
+    } else if (type === "agent_delta" && seq >= growing.next && early.size < MOST) early.set(seq, content);
+    for (let text; (text = early.get(growing.next)) !== undefined; growing.next++) {
+      entry.content += text;
+      early.delete(growing.next);
+    }
+    this.#changed();
+  }
+
+  /** Puts it where it belongs: by the server's numbers, as history before what was just spoken, else at the end. */
+  #show(entry: Entry, spoken = false): void {
+    const { place } = entry;
+    let at = this.#entries.length;
+    if (place !== undefined) {
+      const behind = this.#entries.findIndex((other) => other.place !== undefined && other.place > place);
+      if (behind >= 0) at = behind;
+    } else if (this.#catchingUp && !spoken) while (at > 0 && this.#entries[at - 1]!.pending) at--;
+    this.#entries.splice(at, 0, entry);
+    if (this.#entries.length > this.#limit) this.#entries.shift();
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#entries = [...this.#entries];
+    this.#tell("change", this.#entries);
+  }
+
+  #tell(type: keyof AgentSessionEventMap, detail: unknown): void {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
