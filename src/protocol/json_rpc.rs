@@ -28,7 +28,7 @@ const TYPES: [(&str, Becomes); 5] = [
 const PARSE_ERROR: &str = r#"{"code":-32700,"message":"Parse error"}"#;
 const INVALID_REQUEST: &str = r#"{"code":-32600,"message":"Invalid Request"}"#;
 /// A code of the range that the specification leaves to servers.
-const TOO_MANY: &str = r#"{"code":-32000,"message":"Too many calls wait"}"#;
+pub const TOO_MANY: &str = r#"{"code":-32000,"message":"Too many calls wait"}"#;
 
 /// So many of the server's calls may wait for the page.
 const MOST_SERVED: usize = 256;
@@ -76,7 +76,11 @@ impl JsonRpc {
                 let Some(call) = self.calls.find(handle) else { continue };
                 call.sent = true;
                 let one_way = call.verb == Verb::Notify;
-                let text = request((!one_way).then_some(handle), &call.method, &call.params);
+                let mut id = String::new();
+                if !one_way {
+                    push_number(&mut id, u64::from(handle.0));
+                }
+                let text = request(&id, &call.method, &call.params);
                 if batch.is_some() {
                     gathered.push(if gathered.is_empty() { '[' } else { ',' });
                     gathered.push_str(&text);
@@ -108,7 +112,7 @@ impl JsonRpc {
         let sound = view.string("jsonrpc").as_deref() == Some("2.0") && view.string("method").is_some() && !scalar;
         match id(view) {
             // A notification whose name only the specification may use.
-            None if sound && !view.has("id") => cx.emit(Inbound { route: Route::NONE, ..inbound }),
+            None if sound && !view.has("id") => cx.show(Route::NONE, inbound.frame),
             Some(id) if sound => {
                 if !self.served.called(cx, id.clone(), batch, inbound.frame) {
                     self.answer(cx, batch, &answer("error", TOO_MANY, &id));
@@ -116,7 +120,7 @@ impl JsonRpc {
             }
             _ => {
                 cx.fault(Fault::Malformed);
-                cx.emit(Inbound { route: Route::NONE, ..inbound });
+                cx.show(Route::NONE, inbound.frame);
                 self.answer(cx, batch, &answer("error", INVALID_REQUEST, "null"));
             }
         }
@@ -258,12 +262,12 @@ pub fn fits(command: &Command) -> bool {
     params.as_deref().is_none_or(|params| params.starts_with(['{', '[']))
 }
 
-/// A call, or a notification where it has no handle.
-pub fn request(handle: Option<Handle>, method: &str, params: &str) -> String {
+/// A call whose id is this JSON, or a notification where it is empty.
+pub fn request(id: &str, method: &str, params: &str) -> String {
     let mut text = String::from(r#"{"jsonrpc":"2.0","#);
-    if let Some(handle) = handle {
+    if !id.is_empty() {
         text.push_str(r#""id":"#);
-        push_number(&mut text, u64::from(handle.0));
+        text.push_str(id);
         text.push(',');
     }
     text.push_str(r#""method":"#);
@@ -277,7 +281,7 @@ pub fn request(handle: Option<Handle>, method: &str, params: &str) -> String {
 }
 
 /// `what` is `result` or `error`, `id` is JSON.
-fn answer(what: &str, json: &str, id: &str) -> String {
+pub fn answer(what: &str, json: &str, id: &str) -> String {
     let mut text = String::from(r#"{"jsonrpc":"2.0","#);
     push_json_string(&mut text, what);
     text.push(':');
@@ -310,7 +314,7 @@ pub fn answered(cx: &mut Context<'_>, calls: &mut Calls, inbound: Inbound<'_>) {
             let word = if sound && result { Word::Result } else { Word::Refused };
             calls.end(cx, handle, word, inbound.frame);
         }
-        None => cx.emit(Inbound { route: Route::NONE, ..inbound }),
+        None => cx.show(Route::NONE, inbound.frame),
     }
 }
 

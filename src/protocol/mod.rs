@@ -18,6 +18,8 @@
 pub mod action_cable;
 #[cfg(any(feature = "openclaw", feature = "json-rpc", feature = "hermes", not(target_arch = "wasm32")))]
 pub mod calls;
+#[cfg(any(feature = "hermes", not(target_arch = "wasm32")))]
+pub mod hermes;
 #[cfg(any(feature = "json-rpc", not(target_arch = "wasm32")))]
 pub mod json_rpc;
 #[cfg(any(feature = "nexus", not(target_arch = "wasm32")))]
@@ -329,7 +331,11 @@ impl Context<'_> {
     }
 
     pub fn emit(&mut self, inbound: Inbound<'_>) {
-        let Inbound { route, frame, .. } = inbound;
+        self.show(inbound.route, inbound.frame);
+    }
+
+    /// Emits a frame that was shown before, or under another route.
+    pub fn show(&mut self, route: Route, frame: FrameId) {
         self.effects.push(Effect::Emit(if route == Route::NONE {
             Event::Unhandled { frame }
         } else {
@@ -452,6 +458,8 @@ pub fn create(config: &Config, values: &dyn View) -> Option<Box<dyn Protocol>> {
         Some("observation") => Box::new(observation::Observation::new()),
         #[cfg(any(feature = "openclaw", not(target_arch = "wasm32")))]
         Some("openclaw") => Box::new(openclaw::OpenClaw::new(config, values)),
+        #[cfg(any(feature = "hermes", not(target_arch = "wasm32")))]
+        Some("hermes") => Box::new(hermes::Hermes::new(config)),
         // hermes stands on it, and is never asked for it.
         #[cfg(any(all(feature = "json-rpc", not(feature = "hermes")), not(target_arch = "wasm32")))]
         Some("json-rpc") => Box::new(json_rpc::JsonRpc::new(config)),

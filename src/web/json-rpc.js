@@ -13,7 +13,8 @@ const GARBLED = new Mark("rpc.garbled");
 function type(frame) {
   if (frame instanceof Mark) return frame.type;
   const { jsonrpc, method, id, params, result, error } = frame ?? {};
-  if (method === undefined && (result !== undefined || error !== undefined)) return (id ?? null) === null ? "rpc.error" : "rpc.answer";
+  if (method === undefined && (result !== undefined || error !== undefined))
+    return error !== undefined && (id ?? null) === null ? "rpc.error" : "rpc.answer";
   const silent = typeof method === "string" && id === undefined && jsonrpc === "2.0" && (params === undefined || typeof params === "object");
   return silent && !method.startsWith("rpc.") ? method : "rpc.call";
 }

@@ -64,6 +64,16 @@ impl Dialect {
                 order: |frame| frame.get("seq").and_then(Value::as_f64).unwrap_or(f64::NAN),
                 wildcard: Some("openclaw-"),
             },
+            "hermes" => Self {
+                parse: |text| Some(hermes_frames(text)),
+                frame_type: |frame| {
+                    let mark = frame.get(MARKS[1]).is_some().then_some(&MARKS[1][1..]);
+                    mark.or_else(|| hermes_type(frame))
+                },
+                topic: |frame| frame.pointer("/params/session_id")?.as_str(),
+                order: |frame| frame.pointer("/params/seq").and_then(Value::as_f64).unwrap_or(f64::NAN),
+                wildcard: Some("hermes-"),
+            },
             _ => panic!("{protocol} has no dialect here"),
         }
     }
@@ -98,7 +108,7 @@ fn rpc_type(frame: &Value) -> Option<&str> {
     let fits = matches!(params, None | Some(Value::Object(_) | Value::Array(_) | Value::Null));
     Some(match method.and_then(Value::as_str) {
         Some(method) if frame["jsonrpc"] == "2.0" && id.is_none() && fits && !method.starts_with("rpc.") => method,
-        None if method.is_none() && said && id.is_none_or(Value::is_null) => "rpc.error",
+        None if method.is_none() && frame.get("error").is_some() && id.is_none_or(Value::is_null) => "rpc.error",
         None if method.is_none() && said => "rpc.answer",
         _ => "rpc.call",
     })
@@ -113,6 +123,39 @@ fn openclaw_type(frame: &Value) -> Option<&str> {
             name => name,
         }),
         _ => None,
+    }
+}
+
+/// A message has one frame, or one a line; what an answer brings of events and of open questions stands before it.
+fn hermes_frames(text: &str) -> Vec<Value> {
+    let messages: Vec<Value> = match serde_json::from_str(text) {
+        Ok(message) => vec![message],
+        Err(_) => {
+            let lines = text.lines().filter(|line| !line.trim().is_empty());
+            lines.map(|line| serde_json::from_str(line).unwrap_or_else(|_| json!({ MARKS[1]: true }))).collect()
+        }
+    };
+    let mut frames = Vec::new();
+    for message in messages {
+        let result = &message["result"];
+        let list = |name: &str| result[name].as_array().cloned().unwrap_or_default();
+        if result["truncated"] == false {
+            let events = list("events").into_iter();
+            frames.extend(events.map(|params| json!({"method": "event", "params": params, "replayed": true})));
+        }
+        frames.extend(list("open_requests"));
+        frames.push(message);
+    }
+    frames
+}
+
+fn hermes_type(frame: &Value) -> Option<&str> {
+    let id = frame.get("id").filter(|id| !id.is_null());
+    match frame.get("method") {
+        Some(method) if method == "event" && id.is_none() => frame.pointer("/params/type")?.as_str(),
+        Some(_) => id.map(|_| "rpc.call"),
+        None if frame.get("error").is_some() && id.is_none() => Some("rpc.error"),
+        None => (frame.get("result").or_else(|| frame.get("error"))).map(|_| "rpc.answer"),
     }
 }
 

@@ -168,6 +168,29 @@ fn subjects() -> Vec<Subject> {
             numbered: None,
         },
         Subject {
+            name: "hermes",
+            dialect: "hermes",
+            make: || of_options(r#"{"protocol":"hermes"}"#),
+            before: &[r#"session {"token":"k1","clientId":"r1"}"#],
+            welcome: &[
+                r#"received #_ {"jsonrpc":"2.0","method":"event","params":{"type":"gateway.ready","payload":{"replay_epoch":"e"}}}"#,
+            ],
+            malformed: r#"{"jsonrpc":"2.0","method":"event","params":{"type":"message.start"}}"#,
+            unknown: (
+                r#"{"jsonrpc":"2.0","method":"event","params":{"type":"never.heard.of"}}"#,
+                "hermes-never.heard.of",
+            ),
+            owed: Some((r#"session {"token":"k2","clientId":"r1"}"#, "k2")),
+            call: Some(("request 9 session.list", r#"received #_ {"jsonrpc":"2.0","result":{},"id":9}"#)),
+            numbered: Some((
+                1 | 1 << 31,
+                &[
+                    "received #_ {\"jsonrpc\":\"2.0\",\"id\":\"m1\",\"result\":{\"session_id\":\"r1\",\"session_key\":\"k1\"}}\n{\"method\":\"event\",\"params\":{\"type\":\"message.start\",\"session_id\":\"r1\",\"seq\":1}}",
+                    r#"received #_ {"method":"event","params":{"type":"message.delta","session_id":"r1","seq":5,"payload":{"text":"a"}}}"#,
+                ],
+            )),
+        },
+        Subject {
             name: "json-rpc",
             dialect: "json-rpc",
             make: || of_options(r#"{"protocol":"json-rpc"}"#),
