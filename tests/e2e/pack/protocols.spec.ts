@@ -119,8 +119,9 @@ test("each protocol's entry lives in a module worker", async ({ launch, mute, pa
       ([entry, ws]) =>
         new Promise<string>((resolve, reject) => {
           const worker = new Worker(`worker.js?${new URLSearchParams({ entry, ws })}`, { type: "module" });
+          const deadline = performance.now() + 15_000;
           worker.onmessage = ({ data }) => {
-            if (!/socket is open/.test(data as string)) return;
+            if (!/socket is open/.test(data as string) && performance.now() < deadline) return;
             worker.terminate();
             resolve(data as string);
           };
