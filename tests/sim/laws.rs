@@ -191,6 +191,21 @@ fn subjects() -> Vec<Subject> {
             )),
         },
         Subject {
+            name: "action-cable",
+            dialect: "action-cable",
+            make: || of_options(r#"{"protocol":"action-cable"}"#),
+            before: &[r#"subscribe 1 {"channel":"C"}"#],
+            welcome: &[r#"received #_ {"type":"welcome"}"#],
+            malformed: r#"{"type":"confirm_subscription","identifier":7}"#,
+            unknown: (r#"{"type":"never-heard-of","x":1}"#, "ws-unhandled"),
+            owed: Some((r#"subscribe 3 {"channel":"owed"}"#, "owed")),
+            call: Some((
+                r#"perform 9 to:1 {"action":"speak"}"#,
+                r#"received #_ {"identifier":"{\"channel\":\"C\"}","type":"confirm_subscription"}"#,
+            )),
+            numbered: None,
+        },
+        Subject {
             name: "json-rpc",
             dialect: "json-rpc",
             make: || of_options(r#"{"protocol":"json-rpc"}"#),

@@ -12,6 +12,8 @@ mod line;
 /// A simulated link, a browser's end of it, and a virtual clock for both.
 mod world;
 
+/// Action Cable beyond its page.
+mod action_cable;
 /// JSON-RPC beyond its page.
 mod json_rpc;
 /// Silence, probes, late timers, full buffers.
