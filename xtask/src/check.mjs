@@ -51,7 +51,9 @@ if (loaders.length !== 1) {
 
 // The types stand on their own.
 for (const file of files.filter((name) => name.endsWith(".d.ts"))) {
-  if (readFileSync(join(folder, file), "utf8").includes("#abi")) wrong.push(`${file}: names #abi, which only exists in the sources`);
+  for (const [, name] of readFileSync(join(folder, file), "utf8").matchAll(/(?:from|import\()\s*["']([^"']+)["']/g)) {
+    if (!existsSync(join(folder, name.replace(/\.js$/, ".d.ts")))) wrong.push(`${file}: imports ${name}, whose types are not in the package`);
+  }
 }
 
 // No path of this machine, in any file. A development build keeps its debug information, and so its paths.
