@@ -16,7 +16,8 @@ const word = (value: unknown) => (typeof value === "string" ? value : null);
 for (const [protocol, messages] of Object.entries(golden))
   test(`what ${protocol}'s half reads from a frame is what the golden file says`, async () => {
     const entry = fileURLToPath(new URL(`../../src/web/${protocol}.js`, import.meta.url));
-    const { outputFiles } = await build({ entryPoints: [entry], bundle: true, format: "esm", write: false });
+    const nodePaths = [fileURLToPath(new URL("./node_modules", import.meta.url))];
+    const { outputFiles } = await build({ entryPoints: [entry], bundle: true, format: "esm", write: false, nodePaths });
     const { dialect } = await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0]!.contents).toString("base64")}`);
     for (const { text, frames } of messages) {
       let parsed: unknown[] | undefined;

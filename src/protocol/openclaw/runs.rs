@@ -574,7 +574,9 @@ impl OpenClaw {
             && self.runs.find(&id).is_none()
             && !self.runs.ended.contains(&id)
         {
-            self.begin(cx, inbound, &id, session.into(), OTHER);
+            // While prompts of ours wait, what is under way is not their answer.
+            let origin = if rows.pending { OTHER } else { self.origin(&id, session) };
+            self.begin(cx, inbound, &id, session.into(), origin);
             self.show(cx, inbound, &id);
         }
         self.send_waiting(cx);
