@@ -74,6 +74,8 @@ const PROBE_MS: u64 = 5000;
 /// After the end of a turn, when the queued one has begun, and how often that is looked for.
 const RETAKE_MS: u64 = 250;
 const MOST_RETAKES: u32 = 8;
+/// After the end of a turn, how long the session may take to say that it is idle; until then 0.17 is busy.
+const IDLE_MS: u64 = 500;
 /// What a session was created with is kept to create it again.
 const MOST_KEPT: usize = 65_536;
 
@@ -120,6 +122,8 @@ pub struct Hermes {
     /// A prompt waits in the server behind a turn, for a socket that is gone.
     retakes: u32,
     retake_at: Option<Instant>,
+    /// A turn has just ended.
+    idle_at: Option<Instant>,
     held: Vec<Heard>,
     /// Calls that were asked again after a resume.
     again: Vec<Handle>,
@@ -149,6 +153,7 @@ impl Hermes {
             due: None,
             retakes: 0,
             retake_at: None,
+            idle_at: None,
             held: Vec::new(),
             again: Vec::new(),
             ping: "",
@@ -345,6 +350,7 @@ impl Hermes {
             START => {
                 self.retakes = 0;
                 self.retake_at = None;
+                self.idle_at = None;
                 if self.turns.starts(cx, &mut self.calls, &session, frame, &mut self.count) {
                     interrupt(cx, &session);
                 }
@@ -359,6 +365,9 @@ impl Hermes {
                 };
                 self.turns.ends(cx, &mut self.calls, &session, word, frame);
                 self.questions.turn_ended(cx, &session);
+                if session == self.runtime() {
+                    self.idle_at = Some(cx.now.after(IDLE_MS));
+                }
                 if self.retakes > 0 {
                     self.retake_at = Some(cx.now.after(RETAKE_MS));
                 }
@@ -368,7 +377,12 @@ impl Hermes {
                 self.turns.delta(cx, &session, frame, &mut self.count);
                 return;
             }
-            INFO if session == self.runtime() && !detail.is_empty() => self.keep(cx, detail, session),
+            INFO if session == self.runtime() => {
+                self.idle_at = None;
+                if !detail.is_empty() {
+                    self.keep(cx, detail, session);
+                }
+            }
             SUDO_OVER | SECRET_OVER | WITHDRAWN if !detail.is_empty() => self.questions.withdrawn(cx, &detail),
             _ => {
                 if let Some(method) = answers(route) {
@@ -475,11 +489,15 @@ impl Hermes {
             let mut opening = self.is_opening();
             let attached = self.attached && self.session.is_some();
             let mut wanted = false;
+            let busy = self.idle_at.is_some();
             let mut submitted = Vec::new();
             self.calls.send_waiting(cx, |call| {
                 let inside = lives_in(call);
                 if inside && (opening || !attached) {
                     wanted = true;
+                    return None;
+                }
+                if busy && call.method == "prompt.submit" {
                     return None;
                 }
                 opening |= opens(&call.method);
@@ -527,7 +545,7 @@ impl Hermes {
     fn arm(&mut self, cx: &mut Context<'_>) {
         let calls = &mut self.calls;
         self.again.retain(|handle| calls.find(*handle).is_some());
-        let next = [self.calls.next_deadline(), self.due, self.retake_at, self.turns.next_stop()];
+        let next = [self.calls.next_deadline(), self.due, self.retake_at, self.idle_at, self.turns.next_stop()];
         cx.wake_at(next.into_iter().flatten().min());
     }
 }
@@ -591,7 +609,11 @@ impl Protocol for Hermes {
                 let order = view.number("params/seq").unwrap_or(f64::NAN);
                 let heard = Heard { route, frame, session: text("params/session_id"), detail, order };
                 if heard.session.is_empty() || view.has("replayed") || !self.is_opening() {
+                    let waits = self.idle_at.is_some();
                     self.event(cx, heard);
+                    if waits && self.idle_at.is_none() {
+                        self.send_waiting(cx);
+                    }
                     self.arm(cx);
                     return;
                 }
@@ -609,6 +631,7 @@ impl Protocol for Hermes {
             self.turns.forget(cx, call.handle);
         }
         self.turns.expire(cx, &mut self.calls);
+        self.idle_at = self.idle_at.filter(|at| *at > cx.now);
         if self.due.is_some_and(|at| at <= cx.now) {
             self.due = None;
             self.task = None;
@@ -634,6 +657,7 @@ impl Protocol for Hermes {
         self.task = None;
         self.due = None;
         self.retake_at = None;
+        self.idle_at = None;
         self.exact = false;
         for heard in core::mem::take(&mut self.held) {
             cx.show(heard.route, heard.frame);

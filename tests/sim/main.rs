@@ -14,6 +14,8 @@ mod world;
 
 /// Action Cable beyond its page.
 mod action_cable;
+/// Hermes beyond its page.
+mod hermes;
 /// JSON-RPC beyond its page.
 mod json_rpc;
 /// Silence, probes, late timers, full buffers.

@@ -10,7 +10,7 @@ use crate::project::{Project, walk};
 const LONGEST: usize = 800;
 
 /// What each file of the core may use of the crate, by module: the wall between policy, protocols and the browser.
-const MAY_USE: [(&str, &[&str]); 22] = [
+const MAY_USE: [(&str, &[&str]); 23] = [
     ("error", &[]),
     ("time", &[]),
     ("wire", &["error"]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
     ("config", &["backoff", "error", "heartbeat", "outbox", "time", "wire"]),
     ("protocol/mod", &["config", "error", "outbox", "session", "time", "wire"]),
     ("protocol/*", &["config", "error", "session", "time", "wire"]),
+    ("protocol/hermes/*", &["protocol", "time", "wire"]),
     ("protocol/action_cable/*", &["protocol", "time", "wire"]),
     ("protocol/openclaw/*", &["error", "protocol", "time", "wire"]),
     ("client/questions", &["contract", "protocol", "time"]),
