@@ -32,7 +32,7 @@ cargo xtask <command>
   build [--dev] [--self-test]     build the package into pkg/ and say what it weighs
   sizes [--bless]                 weigh the package against its budgets and tests/golden/sizes.json; --bless rewrites it
   bench [arguments]               measure moorline against its peers in headless Chromium; arguments go to the bench
-  bench cable                     measure how soon Action Cable is back after a restart of Rails, with Rails' client and ours
+  bench cable [--rounds 3]        measure how soon Action Cable is back after a loss of the server, with Rails' client and ours
   pack                            make the npm tarball in target/
   setup                           set up all that any command needs, so that later ones need no network
   help                            this

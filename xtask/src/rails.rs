@@ -60,6 +60,7 @@ impl Rails {
 
 /// Measures how soon a page is back after the server was lost, with Rails' client and with ours, in one run.
 pub fn bench(project: &Project, more: &[OsString]) -> Result<(), Stop> {
+    let rounds = rounds(more)?;
     let rails = find(project)?;
     package::build(project, Variant::default())?;
     setup::packages(project)?;
@@ -67,11 +68,38 @@ pub fn bench(project: &Project, more: &[OsString]) -> Result<(), Stop> {
     runner.current_dir(&project.e2e);
     layers::environment(project, &mut runner)?;
     rails.environment(project, &mut runner);
-    runner.args(["test", "--project=cable-bench", "--reporter=line"]).args(more);
-    say(format_args!("· against {}; this takes about two minutes", rails.versions));
+    runner.env("MOORLINE_ROUNDS", rounds.to_string()).args(["test", "--project=cable-bench", "--reporter=line"]);
+    say(format_args!("· against {}; a round takes about 45 s, and there are {rounds}", rails.versions));
     let status = runner.status().map_err(|error| Stop(format!("playwright could not be started: {error}.")))?;
     if status.success() {
         return Ok(());
     }
     Err(Stop(format!("The bench ended with {status}. Type `cargo xtask bench cable` to run it again.")))
+}
+
+/// `[--rounds N]`: how often each loss is measured.
+fn rounds(words: &[OsString]) -> Result<u8, Stop> {
+    let given = match words {
+        [] => return Ok(3),
+        [flag, number] if flag == "--rounds" => number.to_str().and_then(|text| text.parse().ok()),
+        _ => None,
+    };
+    given.filter(|number| (1..=10).contains(number)).ok_or_else(|| {
+        Stop("bench cable takes `--rounds` and a number from 1 to 10. Type `cargo xtask help`.".to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rounds_are_a_small_number_or_an_error() {
+        let words = |text: &str| text.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(rounds(&[]).unwrap(), 3);
+        assert_eq!(rounds(&words("--rounds 10")).unwrap(), 10);
+        for wrong in ["--rounds", "--rounds 0", "--rounds 11", "--rounds many", "--quick", "3"] {
+            assert!(rounds(&words(wrong)).is_err(), "{wrong}");
+        }
+    }
 }

@@ -28,6 +28,12 @@ export function wanted(name: string): string {
   return value;
 }
 
+// A worker that ends in the middle of a test leaves no server behind, and no suspended one.
+const running = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 export class Rails {
   #process: ChildProcess | undefined;
   #port = "0";
@@ -44,10 +50,6 @@ export class Rails {
 
   get cable(): string {
     return `ws://127.0.0.1:${this.#port}/cable`;
-  }
-
-  get running(): boolean {
-    return this.#process !== undefined;
   }
 
   /** Starts it; a second time on the port of the first. */
@@ -68,6 +70,8 @@ export class Rails {
       },
     );
     this.#process = child;
+    running.add(child);
+    child.once("exit", () => running.delete(child));
     this.#said = "";
     child.stderr.on("data", (chunk: Buffer) => (this.#said = (this.#said + chunk).slice(-4000)));
     const lines = createInterface({ input: child.stdout });

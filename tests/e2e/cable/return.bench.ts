@@ -6,7 +6,8 @@ import type { Client } from "./site.js";
 
 const CLIENTS: Client[] = ["@rails/actioncable", "moorline/action-cable"];
 const EACH = 8;
-const ROUNDS = Number(process.env["CABLE_ROUNDS"] ?? 3);
+/** `--rounds` of the command. */
+const ROUNDS = Number(process.env["MOORLINE_ROUNDS"] ?? 3);
 /** A connection that lives has forgotten its former failures, and both clients have their timers anywhere. */
 const SETTLE_MS = 8_000;
 const TARGET = 4;
