@@ -390,6 +390,12 @@ fn command(verb: Verb, rest: &str) -> Result<Command, String> {
             texts.push(rest.to_owned());
             break;
         }
+        if let Some(key) = rest.strip_prefix("key:").filter(|key| key.starts_with('"')) {
+            let mut keys = serde_json::Deserializer::from_str(key).into_iter::<String>();
+            made.texts[2] = keys.next().and_then(Result::ok);
+            rest = key[keys.byte_offset()..].trim();
+            continue;
+        }
         let (word, behind) = split(rest);
         rest = behind;
         match word.split_once(':') {
