@@ -32,7 +32,7 @@ const OTHER: &str = "other";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Need {
-    /// Its deltas go to the page at once.
+    /// It is bound: its deltas go to the page at once.
     Nothing,
     /// A frame with the whole text. `shown`: the history has brought one since, and what came behind it is not in it.
     Whole { shown: bool },
@@ -234,6 +234,9 @@ impl OpenClaw {
                 for run in self.runs.open.iter_mut().filter(|run| run.id == id) {
                     cx.tell(run.handle, Word::Note, inbound.frame);
                     if last {
+                        if run.need == Need::Nothing {
+                            cx.bind(id.clone(), None);
+                        }
                         run.need = Need::Answer;
                         run.tries = 0;
                     }
@@ -342,8 +345,10 @@ impl OpenClaw {
         } else {
             self.calls.end_more(cx, handle, word, frame, number);
         }
+        let open = self.runs.find(&id).is_some();
         let ended = &mut self.runs.ended;
-        if !id.is_empty() && !ended.contains(&id) {
+        // A run that is refused may be somebody else's.
+        if !open && word != Word::Refused && !id.is_empty() && !ended.contains(&id) {
             if ended.len() >= MOST_ENDED {
                 ended.pop_front();
             }
@@ -355,8 +360,9 @@ impl OpenClaw {
     pub(super) fn drop_run(&mut self, cx: &mut Context<'_>, handle: Handle) -> Option<String> {
         let at = self.runs.open.iter().position(|run| run.handle == handle)?;
         let run = take_at(&mut self.runs.open, at)?;
-        if self.runs.find(&run.id).is_none() {
-            cx.bind(run.id.clone(), None);
+        if run.need == Need::Nothing {
+            let heir = self.runs.find(&run.id).filter(|other| other.need == Need::Nothing).map(|other| other.handle);
+            cx.bind(run.id.clone(), heir);
         }
         Some(run.id)
     }
@@ -405,13 +411,15 @@ impl OpenClaw {
         });
         let calls = &mut self.calls;
         for run in &mut self.runs.open {
+            if run.need == Need::Nothing {
+                cx.bind(run.id.clone(), None);
+            }
             if run.need != Need::Answer {
                 run.need = Need::Whole { shown: false };
             }
             run.until = None;
             run.tries = 0;
             run.asked = false;
-            cx.bind(run.id.clone(), None);
         }
         self.runs.open.retain(|run| run.is_begun() || calls.find(run.handle).is_some());
     }
@@ -585,10 +593,12 @@ impl OpenClaw {
     /// The history has the text so far. What comes next may overlap with it, unless it brings the whole.
     fn show(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>, id: &str) {
         if let Some(run) = self.runs.find(id) {
+            if run.need == Need::Nothing {
+                cx.bind(id.into(), None);
+            }
             run.need = Need::Whole { shown: true };
             run.until = None;
             run.tries = 0;
-            cx.bind(run.id.clone(), None);
             cx.tell(run.handle, Word::Resumed, inbound.frame);
         }
     }
@@ -616,13 +626,12 @@ impl OpenClaw {
             return;
         }
         let waits = need == Need::Answer && (rows.pending || rows.in_flight.is_some());
-        if !waits && need != Need::Answer && (begun || !self.ask_again(handle)) {
-            // Neither under way nor in the history, and the gateway knows no more: it is gone.
-            let asked = self.runs.by(handle).is_some_and(|run| run.asked && run.tries < TRIES);
-            if !asked {
-                self.give_up(cx, handle);
-                return;
-            }
+        let asked = self.runs.by(handle).is_some_and(|run| run.asked);
+        // Neither under way nor in the history. What the gateway was asked for again and then ends without a word is gone.
+        let gone = if need == Need::Answer { asked } else { begun || (!asked && !self.ask_again(handle)) };
+        if !waits && gone {
+            self.give_up(cx, handle);
+            return;
         }
         if let Some(run) = self.runs.by(handle) {
             if waits {
