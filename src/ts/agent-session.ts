@@ -72,10 +72,12 @@ export class AgentSession extends EventTarget {
   /** Answers of the session that was left: what is still said of them is nothing to this one. */
   #left = new Set<unknown>();
   #sessions: readonly any[] = [];
-  /** Until the confirmation, what comes is history. */
-  #catchingUp = true;
-  /** The next message begins the history anew. */
+  /** What comes is history: transmitted in order, and older than what is spoken here meanwhile. */
+  #history = true;
+  /** If the next message comes before the confirmation, it begins the history anew. */
   #stale = false;
+  /** The channel has told its history, and AnyCable may tell the end of it once more. */
+  #twice = false;
   /** The channel has fallen back to where its identifier leads, and has to go where it was: what waits to hear whether it is. */
   #returning: ((back: boolean) => void)[] | undefined;
   /** What was spoken into a session that was left before it was repeated. */
@@ -89,13 +91,16 @@ export class AgentSession extends EventTarget {
     this.subscription = line.subscribe({ channel, ...(sessionId === undefined ? undefined : { session_id: sessionId }), ...params });
     this.subscription.on("message", (message) => this.#hear(message));
     this.subscription.on("away", () => {
-      this.#stale = this.#catchingUp = true;
+      this.#stale = this.#history = true;
       if (this.#current !== this.#home) this.#returning ??= [];
     });
-    this.subscription.on("confirmed", () => {
-      this.#catchingUp = false;
+    this.subscription.on("confirmed", ({ reconnected }) => {
+      this.#twice = reconnected && !this.#stale;
+      // A restored subscription goes on where it was, and is told what it has missed.
+      this.#stale = this.#history = false;
       if (this.#returning) this.#go(this.#current);
     });
+    for (const type of ["resumed", "gap"] as const) this.subscription.on(type, () => (this.#twice = false));
     this.subscription.on("rejected", () => this.#settle(false));
   }
 
@@ -207,9 +212,9 @@ export class AgentSession extends EventTarget {
         if (this.#returning || (message.session_id !== undefined && this.#current !== undefined && message.session_id !== this.#current)) return;
         if (this.#stale) this.#clear(({ pending }) => pending);
         this.#stale = false;
-        if (type === "user_message") return this.#repeated(message);
-        if (message.run === undefined) return this.#said(message);
-        return this.#answered(type, message);
+        if (message.run !== undefined) return this.#answered(type, message);
+        if (this.#twice && this.#entries.some(({ role, content }) => role === ROLES[type] && content === message.content)) return;
+        return type === "user_message" ? this.#repeated(message) : this.#said(message);
       default:
         this.#tell("note", message);
     }
@@ -218,6 +223,7 @@ export class AgentSession extends EventTarget {
   #arrived(id: SessionId): void {
     const changed = id !== this.#current;
     this.#stale = false;
+    this.#history = true;
     this.#current = id;
     if (changed) {
       // Their repetition may come yet, and belongs to the session that was left.
@@ -247,7 +253,7 @@ export class AgentSession extends EventTarget {
   #repeated(message: any): void {
     const { content } = message;
     const late = this.#late.indexOf(content);
-    if (late >= 0 && !this.#catchingUp) {
+    if (late >= 0 && !this.#history) {
       this.#late.splice(late, 1);
       return;
     }
@@ -255,11 +261,12 @@ export class AgentSession extends EventTarget {
     if (!own) return this.#said(message);
     delete own.pending;
     own.place = this.#order?.(message);
-    // Its answer may have come first: the place is the one at which it was said, or the server's.
-    if (own.place !== undefined || this.#catchingUp) {
-      this.#entries.splice(this.#entries.indexOf(own), 1);
-      this.#show(own);
-    } else this.#changed();
+    const settled = this.#history || own.place !== undefined;
+    this.#history = false;
+    // Its place is the one at which it was spoken, unless older messages have come since.
+    if (!settled) return this.#changed();
+    this.#entries.splice(this.#entries.indexOf(own), 1);
+    this.#show(own);
   }
 
   #said(message: any): void {
@@ -269,6 +276,7 @@ export class AgentSession extends EventTarget {
   /** A word about an answer that grows. */
   #answered(type: string, message: any): void {
     const { run, seq = 0, content = "" } = message;
+    if (type !== "agent_message") this.#history = false;
     // A broadcast may come behind the one that ended its answer.
     if (this.#left.has(run) || (this.#ended.has(run) && type !== "agent_message")) return;
     let growing = this.#growing.get(run);
@@ -298,16 +306,21 @@ export class AgentSession extends EventTarget {
     this.#changed();
   }
 
-  /** Puts it where it belongs: by the server's numbers, as history before what was just spoken, else at the end. */
+  /**
+   * Puts it where it belongs: by the server's numbers; as history, before what was spoken here since; else at the end, where
+   * an answer to nothing is the answer to what a user says next: one broadcast has overtaken the other.
+   */
   #show(entry: Entry, spoken = false): void {
+    const all = this.#entries;
     const { place } = entry;
-    let at = this.#entries.length;
+    let at = all.length;
     if (place !== undefined) {
-      const behind = this.#entries.findIndex((other) => other.place !== undefined && other.place > place);
+      const behind = all.findIndex((other) => other.place !== undefined && other.place > place);
       if (behind >= 0) at = behind;
-    } else if (this.#catchingUp && !spoken) while (at > 0 && this.#entries[at - 1]!.pending) at--;
-    this.#entries.splice(at, 0, entry);
-    if (this.#entries.length > this.#limit) this.#entries.shift();
+    } else if (this.#history && !spoken) while (at > 0 && all[at - 1]!.pending) at--;
+    else if (entry.role === "user" && !spoken && all[at - 1]?.role === "assistant" && all[at - 2]?.role !== "user") at--;
+    all.splice(at, 0, entry);
+    if (all.length > this.#limit) all.shift();
     this.#changed();
   }
 

@@ -6,7 +6,17 @@ import { MoorlineError } from "./error.js";
 import { stringify } from "./line.js";
 import type { Rules } from "./options.js";
 import { ProtocolLine } from "./protocol.js";
-import type { ErrorCode, Options, Url } from "./types.js";
+import type { ErrorCode, LineOptions, Url } from "./types.js";
+
+export interface ActionCableOptions extends LineOptions {
+  protocol?: "action-cable";
+  actionCable?: {
+    /** Offers AnyCable's extension: sessions and streams continue where they broke off, whispers, presence. Default `false`. */
+    anycable?: boolean;
+    /** Sorts the keys of identifiers, so that equal parameters are one subscription. Default `false`: their order is the page's, as in Rails. */
+    sortKeys?: boolean;
+  };
+}
 
 /** A channel by its name, by its name and parameters, or an identifier as it is to be sent: JSON in a string. */
 export type Identifier = string | { channel: string; [param: string]: unknown };
@@ -301,7 +311,7 @@ function sorted(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sorted(inner)]));
 }
 
-export class Moorline extends ProtocolLine {
+export class Moorline extends ProtocolLine<ActionCableOptions> {
   /** @internal */
   static override rules: Rules = { protocol: ["action-cable"], actionCable: { anycable: [true, false], sortKeys: [true, false] } };
   /** @internal */
@@ -312,7 +322,7 @@ export class Moorline extends ProtocolLine {
    * Nothing is dialled. Throws `config.invalid` or `config.url`.
    * @param url a string, a `URL`, or a function that is called before every attempt
    */
-  constructor(url: Url, options: Options = {}) {
+  constructor(url: Url, options: ActionCableOptions = {}) {
     super(url, options);
     this.#sorts = !!options.actionCable?.sortKeys;
   }

@@ -1,10 +1,25 @@
-/** The face of the protocols that have calls: `request`, `run`, `notify`, `handle`. */
+/** The face of the protocols that have calls: `request`, `notify`, `handle`. Those that have runs too add src/ts/run.ts. */
 import type { Hearer, Page } from "../web/page.js";
-import { BEGAN, CALLED, CANCEL, NOTIFY, REFUSE, REPLY, REQUEST, RESULT, RUN, SENT } from "../web/rust.js";
-import { MoorlineError } from "./error.js";
+import {
+  CALLED,
+  CANCEL,
+  CANCELLED,
+  FAILED,
+  LOST,
+  NOTIFY,
+  REFUSE,
+  REFUSED,
+  REJECTED,
+  REPLY,
+  REQUEST,
+  RESULT,
+  SENT,
+  TIMED_OUT,
+} from "../web/rust.js";
+import { MoorlineError, refuse } from "./error.js";
 import { stringify } from "./line.js";
 import { type Dialect, ProtocolLine } from "./protocol.js";
-import { callError, Run, type RunReader } from "./run.js";
+import type { ErrorCode, LineOptions } from "./types.js";
 
 export interface CallOptions {
   /** How long the answer may take, in milliseconds, from this line on, waiting included. Default 30000; of a run, until the server accepts it. */
@@ -18,23 +33,14 @@ export interface CallOptions {
 /** What answers a call of the server's; a thrown error is the answer too. `signal` says that the server does not wait any more. */
 export type Handler = (params: any, call: { signal: AbortSignal; frame: unknown }) => unknown;
 
-/** A run that the server began: nobody on this line asked for it. */
-export interface RunStarted {
-  run: Run;
-  /** Whose it is; what it may be, the protocol's page says. */
-  origin: string;
-  /** The frame by which it was heard of. */
-  frame: unknown;
-}
-
-declare module "./types.js" {
-  interface LineEventMap {
-    "run-started": RunStarted;
-  }
+/** @internal */
+export interface ErrorReader {
+  /** The server's error in a frame. `place`: as Rust has it, for protocols that need it. */
+  error(frame: any, place: number): { message: string; retryable?: boolean; cause?: unknown };
 }
 
 /** @internal */
-export interface CallDialect extends Dialect, RunReader {
+export interface CallDialect extends Dialect, ErrorReader {
   /** The answer in a frame. */
   result(frame: any): unknown;
   /** Of a call that the server makes. */
@@ -44,49 +50,33 @@ export interface CallDialect extends Dialect, RunReader {
 /** How JSON-RPC says that there is no such method (section 5.1). */
 const NO_SUCH_METHOD = -32601;
 const INTERNAL = -32603;
+/** Calls that may wait for wasm; from then on Rust counts them. */
+const MOST_EARLY = 1000;
+/**
+ * A word of our own: the call came to nothing here, and the frame is the error.
+ * @internal
+ */
+export const STILLBORN = -1;
 
-export abstract class CallLine extends ProtocolLine {
+export abstract class CallLine<O extends LineOptions = LineOptions> extends ProtocolLine<O> {
   /** @internal */
   protected abstract override readonly dialect: CallDialect;
   readonly #handlers = new Map<string, Handler>();
+  #arrived = false;
+  #early = 0;
 
   /**
    * Asks, and answers with the result. Rejects with a `MoorlineError`: `call.remote` (the server's error is its `cause`),
-   * `call.timeout`, `call.lost` (`retryable` says whether asking again is safe), `call.aborted`, `call.queue-full`, `disposed`.
+   * `call.timeout`, `call.lost` (`retryable` says whether asking again is safe), `call.aborted` (its `cause` is the signal's
+   * reason), `call.queue-full`, `call.too-large`, `call.unsupported`, `send.unsupported`, `config.invalid`, `disposed`.
    */
   request<T = unknown>(method: string, params?: unknown, options: CallOptions = {}): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const hearer: Hearer = {
-        told: (word, frame, number, text) => {
-          if (word === RESULT) resolve(this.dialect.result(frame) as T);
-          else reject(callError(word, frame, number, text, this.dialect));
-          return true;
-        },
-      };
-      this.#open(REQUEST, method, params, options, hearer, reject);
-    });
+    return this.#ask(REQUEST, method, params, options);
   }
 
-  /** Starts a streaming call. What goes wrong is an event of the run and rejects its `result`; nothing is thrown. */
-  run(method: string, params?: unknown, options: CallOptions = {}): Run {
-    let cancel = () => {};
-    const run = new Run(this.dialect, () => cancel());
-    cancel = this.#open(RUN, method, params, options, run, (error) => run.told(-1, undefined, 0, (error as MoorlineError).code));
-    return run;
-  }
-
-  /** Tells the server something and expects no answer. Settles when a socket has it. */
+  /** Tells the server something and expects no answer. Settles when a socket has it; rejects as `request`. */
   notify(method: string, params?: unknown, options: Pick<CallOptions, "timeoutMs" | "signal"> = {}): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const hearer: Hearer = {
-        told: (word, frame, number, text) => {
-          if (word === SENT) resolve();
-          else reject(callError(word, frame, number, text, this.dialect));
-          return true;
-        },
-      };
-      this.#open(NOTIFY, method, params, options, hearer, reject);
-    });
+    return this.#ask(NOTIFY, method, params, options);
   }
 
   /** Answers the server's calls of this method, instead of whoever did before. Returns what ends it. */
@@ -97,60 +87,91 @@ export abstract class CallLine extends ProtocolLine {
     };
   }
 
-  /** Answers with what cancels it. */
-  #open(verb: number, method: string, params: unknown, options: CallOptions, hearer: Hearer, fail: (error: unknown) => void): () => void {
-    const { signal, idempotencyKey, timeoutMs } = options;
-    const handle = this.nextHandle();
-    const cancel = () => this.#quietly((page) => page.command(CANCEL, handle));
-    try {
-      if (signal?.aborted) throw new MoorlineError("call.aborted", "aborted before it was sent", { cause: signal.reason });
-      const text = params === undefined ? undefined : stringify(params);
-      const told: Hearer["told"] = (...facts) => {
-        const over = hearer.told(...facts);
-        if (over) signal?.removeEventListener("abort", cancel);
-        return over;
+  #ask<T>(verb: number, method: string, params: unknown, options: CallOptions): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const told: Hearer["told"] = (word, frame, number, text) => {
+        if (word === RESULT) resolve(this.dialect.result(frame) as T);
+        else if (word === SENT) resolve(undefined as T);
+        else reject(callError(word, word === CANCELLED ? options.signal?.reason : frame, number, text, this.dialect));
+        return true;
       };
-      this.act((page) => page.command(verb, handle, { told }, [method, text, idempotencyKey], timeoutMs), fail);
-      signal?.addEventListener("abort", cancel, { once: true });
+      this.open(verb, method, params, options, { told });
+    });
+  }
+
+  /**
+   * Begins a call, whose hearer is told how it ended exactly once. Answers with what cancels it.
+   * @internal
+   */
+  protected open(verb: number, method: string, params: unknown, options: CallOptions, hearer: Hearer): () => void {
+    const { signal, idempotencyKey, timeoutMs = 30_000 } = options;
+    const handle = this.nextHandle();
+    const asked = performance.now();
+    let over = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const told: Hearer["told"] = (...facts) => {
+      over ||= hearer.told(...facts);
+      if (over) {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", cancel);
+      }
+      return over;
+    };
+    const end = (word: number, error?: unknown) => told(word, error, 0, "");
+    // Before Rust is there nobody else knows of the call.
+    const cancel = () => void (this.#arrived ? this.say(CANCEL, handle) : end(CANCELLED));
+    try {
+      if (!(timeoutMs >= 0)) refuse("config.invalid", "timeoutMs is not a number from 0");
+      const texts = [method, params === undefined ? undefined : stringify(params), idempotencyKey];
+      if (signal?.aborted) end(CANCELLED);
+      else if (!this.#arrived && this.#early++ >= MOST_EARLY) told(REJECTED, undefined, 0, "call.queue-full");
+      else {
+        signal?.addEventListener("abort", cancel);
+        if (!this.#arrived) timer = setTimeout(end, Math.min(timeoutMs, 2 ** 31 - 1), TIMED_OUT);
+        this.act(
+          (page) => {
+            this.#arrived = true;
+            clearTimeout(timer);
+            if (!over) page.command(verb, handle, { told }, texts, Math.ceil(timeoutMs + asked - performance.now()));
+          },
+          (error) => end(STILLBORN, error),
+        );
+      }
     } catch (error) {
-      fail(error);
+      end(STILLBORN, error);
     }
     return cancel;
   }
 
-  #quietly(act: (page: Page) => void): void {
+  /**
+   * Says something of a handle that needs no answer: where the line has ended, everything has.
+   * @internal
+   */
+  protected say(verb: number, handle: number, text?: string): void {
     try {
-      this.act(act);
+      this.act((page) => page.command(verb, handle, undefined, [text]));
     } catch {
-      // The line has ended, and every call with it.
+      // Nobody waits for it any more.
     }
   }
 
   /** @internal */
-  protected override began(page: Page, handle: number, word: number, frame: any, text: string): Hearer | undefined {
-    if (word === CALLED) return this.#called(handle, frame);
-    if (word !== BEGAN) return undefined;
-    const run = new Run(this.dialect, () => this.#quietly((page) => page.command(CANCEL, handle)));
-    // The run hears what follows; who hears of the run may listen from the first delta on.
-    page.events.dispatch("run-started", { run, origin: text, frame });
-    return run;
-  }
-
-  #called(handle: number, frame: any): Hearer {
+  protected override began(_page: Page, handle: number, word: number, frame: any, _text: string): Hearer | undefined {
+    if (word !== CALLED) return undefined;
     const { method, params } = this.dialect.called!(frame);
     const handler = this.#handlers.get(method);
     const withdrawn = new AbortController();
-    const refuse = (code: number, message: string, data?: unknown) =>
-      this.#quietly((page) => page.command(REFUSE, handle, undefined, [stringify({ code, message, data })]));
     queueMicrotask(async () => {
-      if (!handler) return refuse(NO_SUCH_METHOD, `no handler for ${method}`);
+      let verb = REPLY;
+      let answer: string;
       try {
-        const result = await handler(params, { signal: withdrawn.signal, frame });
-        this.#quietly((page) => page.command(REPLY, handle, undefined, [stringify(result ?? null)]));
+        if (!handler) throw { code: NO_SUCH_METHOD, message: `no handler for ${method}` };
+        answer = stringify((await handler(params, { signal: withdrawn.signal, frame })) ?? null);
       } catch (error) {
-        const { code = INTERNAL, message = String(error), data } = (error ?? {}) as { code?: unknown; message?: string; data?: unknown };
-        refuse(typeof code === "number" ? code : INTERNAL, message, data);
+        verb = REFUSE;
+        answer = refusal(error);
       }
+      this.say(verb, handle, answer);
     });
     return {
       // Answered, withdrawn, or the line is gone: in any case nobody waits any more.
@@ -161,3 +182,54 @@ export abstract class CallLine extends ProtocolLine {
     };
   }
 }
+
+/** What a handler threw, as an error object: it may be anything. */
+function refusal(error: any): string {
+  const { code, message, data } = error ?? {};
+  const said = typeof message === "string" ? message : typeof error === "object" ? "the handler failed" : String(error);
+  const given = { code: Number.isInteger(code) ? code : INTERNAL, message: said };
+  try {
+    return stringify({ ...given, data });
+  } catch {
+    return stringify(given);
+  }
+}
+
+/**
+ * The error that a word means for a call or a run; `undefined` for a word that is none.
+ * @internal
+ */
+export function callError(word: number, frame: any, number: number, text: string, reader: ErrorReader): MoorlineError | undefined {
+  switch (word) {
+    case STILLBORN:
+      return frame;
+    case REFUSED:
+    case FAILED: {
+      const { message, retryable, cause } = reader.error(frame, number);
+      return new MoorlineError("call.remote", message, { cause, retryable: !!retryable });
+    }
+    case TIMED_OUT:
+      return new MoorlineError("call.timeout", "no answer in time");
+    case LOST: {
+      const safe = number === 1;
+      const fate = safe ? "it can be asked again" : "it may have been carried out or not";
+      return new MoorlineError("call.lost", `the line was lost before the answer; ${fate}`, { retryable: safe });
+    }
+    case CANCELLED:
+      return new MoorlineError("call.aborted", "the page did not want it any more", { cause: frame });
+    case REJECTED:
+      return new MoorlineError(text as ErrorCode, REJECTIONS[text] ?? text, { retryable: text === "call.queue-full" });
+    default:
+      return undefined;
+  }
+}
+
+const REJECTIONS: Record<string, string> = {
+  "call.unsupported": "the protocol has no such thing",
+  "call.queue-full": "as many calls as may wait do (queue.maxMessages, queue.maxBytes)",
+  "call.too-large": "longer than the server takes",
+  "subscription.ended": "the subscription has ended",
+  "observe.busy": "a line observes one thing at a time",
+  disposed: "disposed",
+  internal: "a bug of moorline's ended the line",
+};

@@ -2,11 +2,16 @@
 import { dialect } from "../web/hermes.js";
 import type { Hearer, Page } from "../web/page.js";
 import { CALLED, LOST, REPLY, RESULT, SENT } from "../web/rust.js";
-import { CallLine, type CallOptions, type Handler } from "./calls.js";
+import { callError, type CallOptions, type Handler } from "./calls.js";
 import { MoorlineError } from "./error.js";
 import { stringify } from "./line.js";
 import type { Rules } from "./options.js";
-import { callError, type Run } from "./run.js";
+import { type Run, RunLine } from "./run.js";
+import type { LineOptions } from "./types.js";
+
+export interface HermesOptions extends LineOptions {
+  protocol?: "hermes";
+}
 
 /** What the agent asks its user. It outlives a lost line, and is answered by `answer` or not at all. */
 export interface HermesQuestion {
@@ -29,7 +34,7 @@ export interface HermesQuestion {
 /** What a user is asked; other calls of the gateway need a function. */
 const KINDS = /^(approval|clarify|sudo|secret|setup_choose|vault\..+)$/;
 
-export class Moorline extends CallLine {
+export class Moorline extends RunLine<HermesOptions> {
   /** @internal */
   static override rules: Rules = { protocol: ["hermes"] };
   /** @internal */
@@ -118,8 +123,8 @@ function said(frame: any, value: unknown): unknown {
   return { ...id, [name]: value };
 }
 
-export type { CallOptions, Handler, RunStarted } from "./calls.js";
+export type { CallOptions, Handler } from "./calls.js";
 export { MoorlineError } from "./error.js";
 export type { Receipt } from "./receipt.js";
-export type { Run, RunEvent } from "./run.js";
+export type { Run, RunEvent, RunStarted } from "./run.js";
 export type * from "./types.js";

@@ -3,8 +3,13 @@ import { dialect } from "../web/json-rpc.js";
 import { BATCH } from "../web/rust.js";
 import { CallLine, type Handler } from "./calls.js";
 import type { Rules } from "./options.js";
+import type { LineOptions } from "./types.js";
 
-export class Moorline extends CallLine {
+export interface JsonRpcOptions extends LineOptions {
+  protocol?: "json-rpc";
+}
+
+export class Moorline extends CallLine<JsonRpcOptions> {
   /** @internal */
   static override rules: Rules = { protocol: ["json-rpc"] };
   /** @internal */
@@ -51,5 +56,4 @@ export class Moorline extends CallLine {
 export type { CallOptions, Handler } from "./calls.js";
 export { MoorlineError } from "./error.js";
 export type { Receipt } from "./receipt.js";
-export type { Run, RunEvent } from "./run.js";
 export type * from "./types.js";

@@ -4,7 +4,7 @@ import type { Given, Page } from "../web/page.js";
 import { MoorlineError, refuse } from "./error.js";
 import { check, type Rules } from "./options.js";
 import { Receipt } from "./receipt.js";
-import type { LineEventMap, Options, SendOptions, Session, State, Stats, Url } from "./types.js";
+import type { LineEventMap, LineOptions, Options, SendOptions, Session, State, Stats, Url } from "./types.js";
 
 /**
  * What a loader brings: it opens the page's half of the driver, and through it Rust's.
@@ -17,9 +17,9 @@ const STATES: State[] = ["idle", "connecting", "connected", "reconnecting", "clo
 const REJECTED = 5;
 const DELIVERY = ["queue", "drop", "latest"];
 
-export abstract class Line extends EventTarget {
+export abstract class Line<O extends LineOptions = Options> extends EventTarget {
   readonly #url: Url;
-  readonly #options: Options;
+  readonly #options: LineOptions;
   #page: Page | undefined;
   #early: { act: (page: Page) => unknown; refused?: ((error: MoorlineError) => void) | undefined }[] = [];
   #queued = 0;
@@ -42,7 +42,8 @@ export abstract class Line extends EventTarget {
    * Nothing is dialled. Throws `config.invalid` or `config.url`.
    * @param url a string, a `URL`, or a function that is called before every attempt
    */
-  constructor(url: Url, options: Options = {}) {
+  constructor(url: Url, options?: O);
+  constructor(url: Url, options: LineOptions = {}) {
     super();
     check(url, options, new.target.rules);
     this.#url = url;
@@ -139,8 +140,10 @@ export abstract class Line extends EventTarget {
   /** Closes the line and frees everything it holds. What still waits is rejected; later calls throw `disposed`. */
   dispose(): void {
     // After a bug of ours nothing of Rust may be called.
-    if (!this.#down) this.#page?.dispose();
+    const page = this.#down ? undefined : this.#page;
+    // What listeners call from here on comes too late.
     this.#fail(new MoorlineError("disposed", "disposed"));
+    page?.dispose();
   }
 
   [Symbol.dispose](): void {

@@ -1,12 +1,17 @@
 /** The entry for streams of events that are resumed by a cursor (docs/protocols/yoi-observation.md). */
 import { dialect } from "../web/observation.js";
 import { AWAY, CANCEL, CANCELLED, CONFIRMED, DELTA, GAP, NOTE, OBSERVE, RESTARTED, RESUMED } from "../web/rust.js";
+import { Backlog } from "./backlog.js";
+import { callError, STILLBORN } from "./calls.js";
 import { MoorlineError } from "./error.js";
 import { stringify } from "./line.js";
 import type { Rules } from "./options.js";
 import { ProtocolLine } from "./protocol.js";
-import { callError } from "./run.js";
-import type { Options, Url } from "./types.js";
+import type { LineOptions, Url } from "./types.js";
+
+export interface ObservationOptions extends LineOptions {
+  protocol?: "observation";
+}
 
 export interface ObserveOptions {
   /** Begin behind this one: what `Observation.cursor` was when the page kept what it knew. Without it, all that is stored comes. */
@@ -37,15 +42,12 @@ export interface TranscriptItem {
   [field: string]: unknown;
 }
 
-/** What a reader has not taken yet. More than this are one gap. */
+/** What a reader has not taken yet. From half of it on, text joins the text before it; more than this are one gap. */
 const MOST_WAITING = 10_000;
 
 export class Observation implements AsyncIterable<ObservationEvent> {
   #cursor: string | undefined;
-  #waiting: ObservationEvent[] = [];
-  #over = false;
-  #error: MoorlineError | undefined;
-  #wake: (() => void) | undefined;
+  readonly #backlog = new Backlog<ObservationEvent>();
   readonly #stop: () => void;
 
   /** @internal */
@@ -61,20 +63,17 @@ export class Observation implements AsyncIterable<ObservationEvent> {
 
   /** Ends it. The line stays. */
   close(): void {
-    if (!this.#over) this.#stop();
+    if (!this.#backlog.over) this.#stop();
   }
 
-  /** Events from the first that nobody has taken. Throws what ended it, where that was an error. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<ObservationEvent, void, undefined> {
-    for (;;) {
-      const event = this.#waiting.shift();
-      if (event) {
-        if (event.type === "event") this.#cursor = event.cursor;
-        yield event;
-      } else if (this.#error) throw this.#error;
-      else if (this.#over) return;
-      else await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
+  /**
+   * Events from the first that nobody has taken. Throws what ended it, where that was an error. Leaving the loop leaves the
+   * observation as it is. Loops at the same time share the events: each goes to one of them.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<ObservationEvent> {
+    return this.#backlog.read((event) => {
+      if (event.type === "event") this.#cursor = event.cursor;
+    });
   }
 
   /** @internal */
@@ -101,47 +100,33 @@ export class Observation implements AsyncIterable<ObservationEvent> {
         this.#put({ type: "gap", reason: text });
         return false;
       case NOTE:
-        this.#put({ type: "diagnostic", ...frame.diagnostic });
+        this.#put({ ...frame.diagnostic, type: "diagnostic" });
         return false;
       case CANCELLED:
-        break;
+        return this.#backlog.end();
       default:
-        this.#error = callError(word, frame, number, text, { error: diagnosis });
+        return this.#backlog.end(callError(word, frame, number, text, { error: diagnosis }));
     }
-    this.#over = true;
-    this.#awake();
-    return true;
   }
 
   #put(event: ObservationEvent): void {
-    if (this.#waiting.length >= MOST_WAITING) this.#waiting = joined(this.#waiting);
-    if (this.#waiting.length >= MOST_WAITING) this.#waiting = [{ type: "gap", reason: "slow-consumer" }];
-    this.#waiting.push(event);
-    this.#awake();
-  }
-
-  #awake(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+    const { waiting } = this.#backlog;
+    const last = waiting.at(-1);
+    if (waiting.length >= MOST_WAITING) this.#backlog.waiting = [{ type: "gap", reason: "slow-consumer" }];
+    else if (waiting.length >= MOST_WAITING / 2 && event.type === "event" && last?.type === "event" && isText(event) && last.event === event.event) {
+      waiting.pop();
+      event = { ...event, data: { ...event.data, text: `${last.data?.text}${event.data?.text}` } };
+    }
+    this.#backlog.put(event);
   }
 }
 
-/** Deltas in a row say the same as one: text that is appended. */
-function joined(events: ObservationEvent[]): ObservationEvent[] {
-  const kept: ObservationEvent[] = [];
-  for (const event of events) {
-    const last = kept.at(-1);
-    const isDelta = event.type === "event" && /^(text|thinking)_delta$/.test(event.event);
-    if (isDelta && last?.type === "event" && last.event === event.event)
-      kept[kept.length - 1] = { ...event, data: { ...event.data, text: last.data.text + event.data.text } };
-    else kept.push(event);
-  }
-  return kept;
-}
+/** Text that is appended to what stands before it. */
+const isText = ({ event }: { event: string }) => /^(text|thinking)_delta$/.test(event);
 
 const diagnosis = (frame: any) => ({ message: frame?.diagnostic?.message ?? "refused", cause: frame?.diagnostic, retryable: false });
 
-export class Moorline extends ProtocolLine {
+export class Moorline extends ProtocolLine<ObservationOptions> {
   /** @internal */
   static override rules: Rules = { protocol: ["observation"] };
   /** @internal */
@@ -153,7 +138,7 @@ export class Moorline extends ProtocolLine {
   /**
    * @param url of one observed thing, as `ws://host/api/runtimes/r/workers/w/`; paths are looked up under it
    */
-  constructor(url: Url, options: Options = {}) {
+  constructor(url: Url, options: ObservationOptions = {}) {
     super(url, options);
     this.#base = url;
   }
@@ -189,7 +174,7 @@ export class Moorline extends ProtocolLine {
     const target = worker === undefined ? undefined : decodeURIComponent(worker);
     this.act(
       (page) => page.command(OBSERVE, handle, observation, [path, cursor, target]),
-      (error) => observation.told(-1, undefined, 0, error.code),
+      (error) => observation.told(STILLBORN, error, 0, ""),
     );
     this.#observed = true;
     if (this.#wanted) super.connect();

@@ -1,11 +1,12 @@
 /** The entry for OpenClaw gateways (docs/protocols/openclaw.md). */
 import { dialect } from "../web/openclaw.js";
-import { CallLine, type CallOptions } from "./calls.js";
+import type { CallOptions } from "./calls.js";
 import type { Rules } from "./options.js";
-import type { Run } from "./run.js";
-import type { Options, Url } from "./types.js";
+import { type Run, RunLine } from "./run.js";
+import type { LineOptions, Url } from "./types.js";
 
-export interface OpenclawOptions extends Options {
+export interface OpenclawOptions extends LineOptions {
+  protocol?: "openclaw";
   openclaw?: {
     /** The gateway's shared token. A `token` from the url function goes before it. Default: the one that the gateway gave to this device earlier, if it did. */
     token?: string;
@@ -19,7 +20,7 @@ export interface OpenclawOptions extends Options {
     caps?: string[];
   };
   /** As everywhere; `probeTimeoutMs` is 10000 by default, for a gateway may be busy for seconds. */
-  heartbeat?: NonNullable<Options["heartbeat"]>;
+  heartbeat?: NonNullable<LineOptions["heartbeat"]>;
   /** As everywhere, but 15000 by default: so long a gateway waits for us. */
   connectTimeoutMs?: number;
 }
@@ -44,7 +45,7 @@ export interface OpenclawFrame {
   seq?: number;
 }
 
-export class Moorline extends CallLine {
+export class Moorline extends RunLine<OpenclawOptions> {
   /** @internal */
   static override rules: Rules = {
     protocol: ["openclaw"],
@@ -60,7 +61,7 @@ export class Moorline extends CallLine {
   constructor(url: Url, options: OpenclawOptions = {}) {
     const { heartbeat = {} } = options;
     const patient = heartbeat && typeof heartbeat === "object" ? { probeTimeoutMs: 10_000, ...heartbeat } : heartbeat;
-    super(url, { connectTimeoutMs: 15_000, ...options, heartbeat: patient } as Options);
+    super(url, { connectTimeoutMs: 15_000, ...options, heartbeat: patient } as OpenclawOptions);
   }
 
   /** As everywhere. `chat.send` gets an idempotency key, so that it may be sent again when the line was lost before the answer. */
@@ -90,8 +91,8 @@ function withKey(method: string, params: unknown, options: CallOptions): [unknow
 const newKey = (): string =>
   crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-export type { CallOptions, RunStarted } from "./calls.js";
+export type { CallOptions } from "./calls.js";
 export { MoorlineError } from "./error.js";
 export type { Receipt } from "./receipt.js";
-export type { Run, RunEvent } from "./run.js";
+export type { Run, RunEvent, RunStarted } from "./run.js";
 export type * from "./types.js";

@@ -3,7 +3,7 @@
  * upper limits are in src/config.rs; a test compares the two.
  */
 import { refuse } from "./error.js";
-import type { Options, Url } from "./types.js";
+import type { LineOptions, Url } from "./types.js";
 
 /** The least that a number may be, the words that may stand there, what `typeof` says, or more of the same. */
 type Rule = number | unknown[] | "string" | "object" | Rules;
@@ -25,7 +25,7 @@ const RULES: Rules = {
 };
 
 /** Throws `config.invalid` or `config.url` for what cannot be meant. */
-export function check(url: Url, options: Options, more?: Rules): void {
+export function check(url: Url, options: LineOptions, more?: Rules): void {
   if (typeof url !== "function") checkUrl(url instanceof URL ? url.href : url);
   walk({ ...RULES, ...more }, options, "options");
   const { target, routes = {}, closePolicy = {} } = options;

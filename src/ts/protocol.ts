@@ -1,6 +1,7 @@
 /** What the entries of the further protocols share: a line that speaks one, with wasm's bytes in a chunk behind its first call. */
 import type { Given, Hearer, Page } from "../web/page.js";
 import { type Abi, Line } from "./line.js";
+import type { LineOptions } from "./types.js";
 
 /**
  * The JavaScript half of a protocol: what is read from a frame before Rust is asked, and after.
@@ -27,7 +28,7 @@ export interface Dialect {
 /** Loads once, and again after a failure: the next line may have better luck. */
 let loading: Promise<Abi> | undefined;
 
-export abstract class ProtocolLine extends Line {
+export abstract class ProtocolLine<O extends LineOptions = LineOptions> extends Line<O> {
   /** @internal */
   protected abstract readonly dialect: Dialect;
   #handles = 0;

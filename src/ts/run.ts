@@ -1,7 +1,10 @@
 /** A streaming call: what comes of it, one event after the other, and never more of it than its reader can take. */
-import { CANCELLED, DELTA, FAILED, FINAL, GAP, LOST, NOTE, REFUSED, REJECTED, RESTARTED, RESUMED, STARTED, STOPPED, TIMED_OUT } from "../web/rust.js";
+import type { Hearer, Page } from "../web/page.js";
+import { BEGAN, CANCEL, CANCELLED, DELTA, FINAL, GAP, NOTE, RESTARTED, RESUMED, RUN, STARTED, STOPPED } from "../web/rust.js";
+import { Backlog } from "./backlog.js";
+import { type CallDialect, callError, CallLine, type CallOptions } from "./calls.js";
 import { MoorlineError } from "./error.js";
-import type { ErrorCode } from "./types.js";
+import type { LineOptions } from "./types.js";
 
 export type RunEvent =
   /** The server has accepted it. */
@@ -16,15 +19,33 @@ export type RunEvent =
   | { type: "error"; error: MoorlineError }
   /** It was stopped; `text` is what there was of it. */
   | { type: "aborted"; text: string; frame: unknown }
-  /** The line was away and the run went on: `text` is all of it up to here, whatever came before. */
+  /** The line was away and the run went on, or its reader was: `text` is all of it up to here, whatever came before. */
   | { type: "resumed"; text: string }
   /** The server begins it anew: what was heard of it does not count. */
   | { type: "restarted" }
-  /** Something is missing for good. */
+  /** Something is missing for good. `slow-consumer`: what waited to be read was too much; of the text nothing is missing. */
   | { type: "gap"; reason: string };
 
-/** What a protocol reads from the frames of its runs. */
-export interface RunReader {
+/** A run that the server began: nobody on this line asked for it. */
+export interface RunStarted {
+  run: Run;
+  /** Whose it is; what it may be, the protocol's page says. */
+  origin: string;
+  /** The frame by which it was heard of. */
+  frame: unknown;
+}
+
+declare module "./types.js" {
+  interface LineEventMap {
+    "run-started": RunStarted;
+  }
+}
+
+/**
+ * What a protocol reads from the frames of its runs.
+ * @internal
+ */
+export interface RunDialect extends CallDialect {
   /** The text after this delta, and what was appended if it was: `text` alone replaces. */
   delta(frame: any, before: string): { text: string; appended?: string };
   /** What a note does to the text; `undefined` where it is only a note. What comes after it is another part of the text. */
@@ -34,8 +55,6 @@ export interface RunReader {
    * counts; the last part of the text before it begins at `from`.
    */
   whole(frame: any, place: number, before: string, from: number): string | undefined;
-  /** `place`: as Rust has it, for protocols that need it. */
-  error(frame: any, place: number): { message: string; retryable?: boolean; cause?: unknown };
 }
 
 /** What a reader has not taken yet. More notes than this are one gap. */
@@ -47,17 +66,15 @@ export class Run implements AsyncIterable<RunEvent> {
   #text = "";
   /** Where the last part of it begins. */
   #from = 0;
-  #waiting: RunEvent[] = [];
-  #over = false;
-  #wake: (() => void) | undefined;
+  readonly #backlog = new Backlog<RunEvent>();
   #resolve!: (text: string) => void;
   #reject!: (error: MoorlineError) => void;
-  readonly #reader: RunReader;
+  readonly #dialect: RunDialect;
   readonly #cancel: () => void;
 
   /** @internal */
-  constructor(reader: RunReader, cancel: () => void) {
-    this.#reader = reader;
+  constructor(dialect: RunDialect, cancel: () => void) {
+    this.#dialect = dialect;
     this.#cancel = cancel;
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -74,32 +91,32 @@ export class Run implements AsyncIterable<RunEvent> {
 
   /** Stops it, here and at the server. */
   cancel(): void {
-    if (!this.#over) this.#cancel();
+    if (!this.#backlog.over) this.#cancel();
   }
 
-  /** Events from the first that nobody has taken. Leaving the loop leaves the run running. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<RunEvent, void, undefined> {
-    for (;;) {
-      const event = this.#waiting.shift();
-      if (event) yield event;
-      else if (this.#over) return;
-      else await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
+  /**
+   * Events from the first that nobody has taken; nothing is thrown, and the last is `final`, `error` or `aborted`. Leaving the
+   * loop leaves the run running. Loops at the same time share the events: each goes to one of them.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<RunEvent> {
+    return this.#backlog.read();
   }
 
   /** @internal */
   told(word: number, frame: any, number: number, text: string): boolean {
+    const before = this.#text;
+    if (this.#backlog.over) return true;
     switch (word) {
       case STARTED:
         this.#put({ type: "started", frame });
         return false;
       case DELTA: {
-        const { text, appended } = this.#reader.delta(frame, this.#text);
+        const { text, appended } = this.#dialect.delta(frame, before);
         this.#grow(text, appended);
         return false;
       }
       case NOTE: {
-        const grown = this.#reader.note?.(frame, this.#text);
+        const grown = this.#dialect.note?.(frame, before);
         if (grown) {
           this.#grow(grown.text, grown.appended);
           this.#from = this.#text.length;
@@ -108,18 +125,14 @@ export class Run implements AsyncIterable<RunEvent> {
         return false;
       }
       case RESUMED: {
-        const before = this.#text;
-        this.#text = this.#reader.whole(frame, number, before, this.#from) ?? before;
-        if (!this.#text.startsWith(before)) this.#from = 0;
-        this.#waiting = this.#waiting.filter(({ type }) => type !== "delta");
-        this.#put({ type: "resumed", text: this.#text });
+        const text = this.#dialect.whole(frame, number, before, this.#from) ?? before;
+        if (!text.startsWith(before)) this.#from = 0;
+        this.#renew(text, { type: "resumed", text });
         return false;
       }
       case RESTARTED:
-        this.#text = "";
         this.#from = 0;
-        this.#waiting = this.#waiting.filter(({ type }) => type !== "delta");
-        this.#put({ type: "restarted" });
+        this.#renew("", { type: "restarted" });
         return false;
       case GAP:
         this.#put({ type: "gap", reason: text });
@@ -127,18 +140,20 @@ export class Run implements AsyncIterable<RunEvent> {
       case FINAL:
         this.#complete(frame, number);
         this.#resolve(this.#text);
-        return this.#end({ type: "final", text: this.#text, frame });
+        this.#put({ type: "final", text: this.#text, frame });
+        return this.#backlog.end();
       case STOPPED:
       case CANCELLED:
         this.#complete(frame, number);
         this.#reject(new MoorlineError("call.aborted", "the run was stopped"));
-        return this.#end({ type: "aborted", text: this.#text, frame });
+        this.#put({ type: "aborted", text: this.#text, frame });
+        return this.#backlog.end();
       default: {
-        // -1: the line refused it before it was one.
-        const error = word < 0 ? new MoorlineError(text as ErrorCode, text) : callError(word, frame, number, text, this.#reader);
+        const error = callError(word, frame, number, text, this.#dialect);
         if (!error) return false;
         this.#reject(error);
-        return this.#end({ type: "error", error });
+        this.#put({ type: "error", error });
+        return this.#backlog.end();
       }
     }
   }
@@ -146,73 +161,60 @@ export class Run implements AsyncIterable<RunEvent> {
   /** The text as the end has it. Space that is missing at its end is no reason to say it once more. */
   #complete(frame: any, place: number): void {
     const before = this.#text;
-    const whole = this.#reader.whole(frame, place, before, this.#from) ?? before;
+    const whole = this.#dialect.whole(frame, place, before, this.#from) ?? before;
     if (whole === before.trimEnd()) this.#text = whole;
-    else if (whole !== before) this.#grow(whole, whole.startsWith(before) ? whole.slice(before.length) : undefined);
-  }
-
-  #end(event: RunEvent): true {
-    this.#put(event);
-    this.#over = true;
-    return true;
+    else this.#grow(whole, whole.startsWith(before) ? whole.slice(before.length) : undefined);
   }
 
   #grow(text: string, appended: string | undefined): void {
+    const last = this.#backlog.waiting.at(-1);
+    if (appended === undefined) this.#renew(text, { type: "delta", text, replace: true });
+    else {
+      this.#text = text;
+      if (last?.type === "delta") last.text += appended;
+      else if (appended) this.#put({ type: "delta", text: appended });
+    }
+  }
+
+  /** An event that says the whole text takes the place of the deltas before it. */
+  #renew(text: string, event: RunEvent): void {
     this.#text = text;
-    if (appended === "") return;
-    const last = this.#waiting.at(-1);
-    if (appended === undefined) {
-      this.#waiting = this.#waiting.filter(({ type }) => type !== "delta");
-      this.#put({ type: "delta", text, replace: true });
-    } else if (last?.type === "delta") last.text += appended;
-    else this.#put({ type: "delta", text: appended });
+    this.#backlog.waiting = this.#backlog.waiting.filter(({ type }) => type !== "delta");
+    this.#put(event);
   }
 
   #put(event: RunEvent): void {
-    if (this.#waiting.length >= MOST_WAITING) {
-      // Text is never lost: `resumed` says all of it.
-      this.#waiting = [
-        { type: "gap", reason: "slow-consumer" },
-        { type: "resumed", text: this.#text },
-      ];
-      if (event.type === "delta") event = { type: "delta", text: "" };
+    const backlog = this.#backlog;
+    if (backlog.waiting.length >= MOST_WAITING) {
+      // Of the text nothing is lost: `resumed` says all of it.
+      backlog.waiting = [{ type: "gap", reason: "slow-consumer" }];
+      backlog.put({ type: "resumed", text: this.#text });
+      if (event.type === "delta") return;
     }
-    if (event.type !== "delta" || event.text !== "" || event.replace) this.#waiting.push(event);
-    this.#wake?.();
-    this.#wake = undefined;
+    backlog.put(event);
   }
 }
 
-/** The error that a word means for a call or a run; `undefined` for a word that is none. */
-export function callError(word: number, frame: any, number: number, text: string, reader: Pick<RunReader, "error">): MoorlineError | undefined {
-  switch (word) {
-    case REFUSED:
-    case FAILED: {
-      const { message, retryable, cause } = reader.error(frame, number);
-      return new MoorlineError("call.remote", message, { cause, ...(retryable === undefined ? undefined : { retryable }) });
-    }
-    case TIMED_OUT:
-      return new MoorlineError("call.timeout", "no answer in time");
-    case LOST: {
-      const safe = number === 1;
-      const fate = safe ? "it can be asked again" : "it may have been carried out or not";
-      return new MoorlineError("call.lost", `the line was lost before the answer; ${fate}`, { retryable: safe });
-    }
-    case CANCELLED:
-      return new MoorlineError("call.aborted", "the page did not want it any more");
-    case REJECTED:
-      return new MoorlineError(text as ErrorCode, REJECTIONS[text] ?? text, { retryable: text === "call.queue-full" });
-    default:
-      return undefined;
+/** A line whose calls may stream. */
+export abstract class RunLine<O extends LineOptions = LineOptions> extends CallLine<O> {
+  /** @internal */
+  protected abstract override readonly dialect: RunDialect;
+
+  /** Starts a streaming call. What goes wrong is an event of the run and rejects its `result`; nothing is thrown. */
+  run(method: string, params?: unknown, options: CallOptions = {}): Run {
+    let cancel = () => {};
+    const run = new Run(this.dialect, () => cancel());
+    cancel = this.open(RUN, method, params, options, run);
+    return run;
+  }
+
+  /** @internal */
+  protected override began(page: Page, handle: number, word: number, frame: any, text: string): Hearer | undefined {
+    if (word !== BEGAN) return super.began(page, handle, word, frame, text);
+    const run = new Run(this.dialect, () => this.say(CANCEL, handle));
+    // A listener may end the line: the run has to be known by then, and hears what follows.
+    page.events.handles.set(handle, run);
+    page.events.dispatch("run-started", { run, origin: text, frame });
+    return undefined;
   }
 }
-
-const REJECTIONS: Record<string, string> = {
-  "call.unsupported": "the protocol has no such thing",
-  "call.queue-full": "as many calls as may wait do (queue.maxMessages, queue.maxBytes)",
-  "call.too-large": "longer than the server takes",
-  "subscription.ended": "the subscription has ended",
-  "observe.busy": "a line observes one thing at a time",
-  disposed: "disposed",
-  internal: "a bug of moorline's ended the line",
-};

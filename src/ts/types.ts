@@ -126,13 +126,12 @@ export interface Session {
   [field: string]: unknown;
 }
 
-export interface Options {
-  /** Which protocol the gateway speaks. Default `"nexus"`. */
-  protocol?: "nexus" | "action-cable" | "openclaw" | "json-rpc" | "hermes" | "observation";
+/** The options of every entry. */
+export interface LineOptions {
   /** Where events are dispatched. Default `window`, in a worker `globalThis`; `null`: on the line alone. */
   target?: EventTarget | null;
   /**
-   * Frame type → event name, over the Nexus table; `null` takes a route away. `"*"` is the prefix under which every other
+   * Frame type → event name, over the protocol's table; `null` takes a route away. `"*"` is the prefix under which every other
    * type is dispatched by its own name. Names that begin with `ws-` are refused.
    */
   routes?: Record<string, string | null>;
@@ -180,6 +179,14 @@ export interface Options {
   maxFrameBytes?: number;
   /** Close code → what to do, over the table in the README. */
   closePolicy?: Record<number, "retry" | "fatal">;
+  /** What goes to the console: only `"silent"` keeps a failure to load WebAssembly out of it. Default `"warn"`. */
+  log?: "warn" | "silent";
+}
+
+/** Those of the Nexus entries. */
+export interface Options extends LineOptions {
+  /** Which protocol the gateway speaks. Each further protocol is an entry of its own. */
+  protocol?: "nexus";
   /** Names in the Nexus protocol, for gateways that have others. */
   nexus?: {
     /** Default `"session-init"`. */
@@ -193,15 +200,6 @@ export interface Options {
     /** How long the answer to a resume may lag behind another frame, in milliseconds. Default 300. */
     settleMs?: number;
   };
-  /** For `protocol: "action-cable"`. */
-  actionCable?: {
-    /** Offers AnyCable's extension: sessions and streams continue where they broke off, whispers, presence. Default `false`. */
-    anycable?: boolean;
-    /** Sorts the keys of identifiers, so that equal parameters are one subscription. Default `false`: their order is the page's, as in Rails. */
-    sortKeys?: boolean;
-  };
-  /** What goes to the console: only `"silent"` keeps a failure to load WebAssembly out of it. Default `"warn"`. */
-  log?: "warn" | "silent";
 }
 
 export interface ConnectedDetail {

@@ -1,7 +1,7 @@
 // The JavaScript half of events.rs: what the page hears. A frame stays the object that the browser's parser made; here it
 // waits, if it has to, and becomes the `detail` of an event, or goes to whoever has the handle.
 
-import { BEGAN, CALLED, REJECTED } from "./rust.js";
+import { BEGAN, CALLED, DELTA, NOTE, REJECTED } from "./rust.js";
 
 export class Events {
   constructor({ line, ErrorType, heard, dialect }, target, wildcard = dialect?.wildcard, maxAttempts) {
@@ -42,8 +42,10 @@ export class Events {
     const hearer = this.handles.get(handle);
     try {
       if (hearer?.told(word, frame, number, text)) this.handles.delete(handle);
-    } catch (error) {
-      report(error);
+    } catch {
+      // The page's half of the protocol cannot read it. More of a text is said once more at the end; anything else ends it.
+      this.fault("frame.malformed");
+      if (word !== DELTA && word !== NOTE && this.handles.delete(handle)) hearer.told(REJECTED, undefined, 0, "frame.malformed");
     }
   }
 
@@ -131,12 +133,10 @@ export class Events {
 
   // Nothing will come for any of them.
   reject(code) {
-    for (const handle of [...this.handles.keys()]) this.hand(handle, REJECTED, undefined, 0, code);
-    this.handles.clear();
+    for (const handle of this.handles.keys()) this.hand(handle, REJECTED, undefined, 0, code);
   }
 
   dispose() {
-    this.reject("disposed");
     lines.delete(this);
     this.inbox.clear();
     this.direct.clear();

@@ -1,3 +1,3 @@
-import type { CallDialect } from "../ts/calls.js";
+import type { RunDialect } from "../ts/run.js";
 
-export declare const dialect: CallDialect;
+export declare const dialect: RunDialect;

@@ -37,7 +37,4 @@ export const dialect = {
   result: (frame) => frame.result,
   error: ({ error }) => ({ message: error?.message ?? "an answer without a result or an error", cause: error }),
   called: ({ method, params }) => ({ method, params }),
-  // There are no runs.
-  delta: (_frame, text) => ({ text }),
-  whole: () => undefined,
 };

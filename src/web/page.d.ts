@@ -3,7 +3,7 @@ import type * as Glue from "#abi/moorline.js";
 import type { MoorlineError } from "../ts/error.js";
 import type { Dialect } from "../ts/protocol.js";
 import type { Receipt } from "../ts/receipt.js";
-import type { Options, Session, Url } from "../ts/types.js";
+import type { LineOptions, Session, Url } from "../ts/types.js";
 
 /** Whoever has a handle. `true` says that nothing more will come for it. */
 export interface Hearer {
@@ -13,7 +13,7 @@ export interface Hearer {
 export interface Given {
   line: EventTarget;
   url: Url;
-  options: Options;
+  options: LineOptions;
   /** Event types for which the line itself has, or once had, a listener. */
   heard: Set<string>;
   ErrorType: typeof MoorlineError;
@@ -27,6 +27,7 @@ export declare class Page {
   readonly state: number;
   readonly events: {
     readonly dead: MoorlineError | undefined;
+    readonly handles: Map<number, Hearer>;
     on(type: string, listener: (detail: never) => void): () => void;
     dispatch(type: string, detail: unknown): void;
   };

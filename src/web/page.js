@@ -82,6 +82,7 @@ export class Page {
 
   dispose() {
     const { rust } = this;
+    this.events.reject("disposed");
     rust.tell(DISPOSE);
     this.stop();
     this.events.dispose();
