@@ -206,6 +206,22 @@ fn subjects() -> Vec<Subject> {
             numbered: None,
         },
         Subject {
+            name: "openclaw",
+            dialect: "openclaw",
+            make: || of_options(r#"{"protocol":"openclaw"}"#),
+            before: &[],
+            welcome: &[
+                "answer _",
+                r#"received #_ {"type":"event","event":"connect.challenge","payload":{"nonce":"n","ts":1}}"#,
+                r#"received #_ {"type":"res","id":"c","ok":true,"payload":{"protocol":4,"auth":{"scopes":["operator.read","operator.write"]}}}"#,
+            ],
+            malformed: r#"{"type":"event","event":"chat","payload":{"state":"final"}}"#,
+            unknown: (r#"{"type":"event","event":"never-heard-of","x":1}"#, "openclaw-never-heard-of"),
+            owed: Some((r#"run 3 chat.send key:k3 {"sessionKey":"owed","message":"m"}"#, r#"{"key":"owed"}"#)),
+            call: Some(("request 9 sessions.list {}", r#"received #_ {"type":"res","id":"9","ok":true,"payload":{}}"#)),
+            numbered: None,
+        },
+        Subject {
             name: "json-rpc",
             dialect: "json-rpc",
             make: || of_options(r#"{"protocol":"json-rpc"}"#),
@@ -284,7 +300,8 @@ fn line_of(subject: &Subject) -> Line<Quiet> {
 
 fn play(line: &mut Line<Quiet>, lines: &[&str], socket: u32) {
     for text in lines {
-        let text = text.replace("#_", &format!("#{socket}"));
+        // Each socket of OpenClaw asks the page once.
+        let text = text.replace("#_", &format!("#{socket}")).replace("answer _", &format!("answer {socket}"));
         let done = input(line, &text).unwrap_or_else(|why| panic!("{text}: {why}"));
         done.expect("the page does nothing wrong");
     }
@@ -303,7 +320,7 @@ fn send(line: &mut Line<Quiet>, text: &str) {
 
 /// Frames that no server should send, from bytes that nobody chose.
 fn strange_frame(chance: &mut Chance, depth: u32) -> Value {
-    const KEYS: [&str; 24] = [
+    const KEYS: [&str; 28] = [
         "type",
         "token",
         "clientId",
@@ -328,10 +345,16 @@ fn strange_frame(chance: &mut Chance, depth: u32) -> Value {
         "identifier",
         "message",
         "session_id",
+        "runId",
+        "state",
+        "seq",
+        "sessionKey",
     ];
-    const WORDS: [&str; 17] = [
+    const WORDS: [&str; 19] = [
         "event",
         "diagnostic",
+        "final",
+        "delta",
         "bo_00000000000000a1",
         "res",
         "session-init",
