@@ -431,17 +431,16 @@ impl Client {
         }
         self.failures = self.failures.saturating_add(1);
         let advice = self.advice;
+        let (early, least, spread) = self.protocol.early_tries();
         let delay_ms = match (advice, disposition) {
             (Some((after, spread)), _) => (after as u64).saturating_add(self.chance.below(spread)),
             (None, Disposition::RetryLater(_)) => LATER_LEAST_MS + self.chance.below(LATER_SPREAD_MS),
             // The browser took the socket, the path is as good as ever: nothing to wait for.
             (None, _) if cause == Cause::Lifecycle => 0,
-            #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
-            (None, _) if self.failures == 1 && self.protocol.first_wait().is_some() => {
-                let (least, spread) = self.protocol.first_wait().unwrap_or_default();
+            (None, _) if self.failures <= early => {
                 (least + self.chance.below(spread)).min(self.config.backoff.max_ms as u64)
             }
-            (None, _) => self.config.backoff.delay_ms(self.failures, &mut self.chance),
+            (None, _) => self.config.backoff.delay_ms(self.failures - early, &mut self.chance),
         };
         self.state = State::Waiting;
         self.timers.set(Timer::Retry, now.after(delay_ms));

@@ -47,9 +47,11 @@ const TYPES: [(&str, Becomes); 10] = [
 
 /// The server pings every 3 s.
 const STALE_MS: u64 = 6000;
-/// The first try after a loss: soon, but not everybody at once.
-const FIRST_LEAST_MS: u64 = 500;
-const FIRST_SPREAD_MS: f64 = 1500.0;
+/// The first tries after a loss: soon, but not everybody at once. An ordinary deployment is a process that is gone and
+/// refuses for some seconds, not one that says goodbye.
+const SOON_TRIES: u32 = 4;
+const SOON_LEAST_MS: u64 = 500;
+const SOON_SPREAD_MS: f64 = 1500.0;
 /// A server that has said goodbye closes the socket itself, at once.
 const GOODBYE_MS: u64 = 1000;
 /// The longest frame that the server takes.
@@ -464,8 +466,8 @@ impl Protocol for ActionCable {
         address
     }
 
-    fn first_wait(&self) -> Option<(u64, f64)> {
-        self.returns_soon.then_some((FIRST_LEAST_MS, FIRST_SPREAD_MS))
+    fn early_tries(&self) -> (u32, u64, f64) {
+        (if self.returns_soon { SOON_TRIES } else { 0 }, SOON_LEAST_MS, SOON_SPREAD_MS)
     }
 
     fn opened(&mut self, cx: &mut Context<'_>, subprotocol: &str) {

@@ -241,11 +241,10 @@ pub trait Protocol {
     /// The socket is gone. A protocol may overrule the close code table for the codes that are its own.
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition>;
 
-    /// The first wait after a loss, in milliseconds and so many more at most, where the protocol knows better than the
-    /// backoff; those after it are the backoff's.
-    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
-    fn first_wait(&self) -> Option<(u64, f64)> {
-        None
+    /// How many tries come before the backoff, where the protocol knows of a quicker return: and for each of them the least
+    /// wait, in milliseconds, and so many more at most.
+    fn early_tries(&self) -> (u32, u64, f64) {
+        (0, 0, 0.0)
     }
 
     /// After the end of a socket or an attempt, another attempt will follow.

@@ -316,7 +316,7 @@ fn after_a_goodbye_nothing_more_is_sent_and_what_comes_is_still_heard() {
 fn a_server_that_welcomes_and_drops_is_not_dialled_faster_than_the_backoff_allows() {
     let mut line = made(r#"{"reconnect":{"jitter":"none"}}"#);
     say(&mut line, &["connect"]);
-    for socket in 1..=6 {
+    for socket in 1..=9 {
         say(
             &mut line,
             &[
@@ -333,8 +333,8 @@ fn a_server_that_welcomes_and_drops_is_not_dialled_faster_than_the_backoff_allow
         .filter(|(_, name, _)| *name == "ws-reconnecting")
         .map(|(_, _, detail)| detail["delayMs"].as_u64().expect("a wait"))
         .collect();
-    assert!((500..2000).contains(&waits[0]), "{waits:?}");
-    assert_eq!(&waits[1..], [8000, 16_000, 30_000, 30_000, 30_000]);
+    assert!(waits[..4].iter().all(|wait| (500..2000).contains(wait)), "{waits:?}");
+    assert_eq!(&waits[4..], [4000, 8000, 16_000, 30_000, 30_000]);
 }
 
 #[test]
