@@ -209,7 +209,7 @@ impl Hermes {
             Task::Replay => self.replayed(cx, view),
             _ if view.has("result") && gone.is_none() => {
                 let before = self.runtime();
-                self.adopt(cx, view, frame);
+                self.adopt(cx, view);
                 if task == Task::Resume && self.latest > 0.0 && before == self.runtime() {
                     // Events are numbered, and numbered as before: those that were missed say it better than a snapshot.
                     self.turns.go_on(cx, &before);
@@ -217,6 +217,8 @@ impl Hermes {
                 } else if task != Task::Create {
                     self.stands(cx, view, frame, task == Task::Retake);
                 }
+                // The page gets the frame last: who reads it before would find it gone.
+                cx.show(SESSION, frame);
             }
             Task::Resume if gone == Some(4007.0) && !self.runtime().is_empty() => self.begin(cx, Task::Activate),
             Task::Resume if gone == Some(4007.0) => self.renew(cx, frame),
@@ -248,7 +250,7 @@ impl Hermes {
     }
 
     /// The answer names a session: it is ours from now on.
-    fn adopt(&mut self, cx: &mut Context<'_>, view: &dyn View, frame: FrameId) {
+    fn adopt(&mut self, cx: &mut Context<'_>, view: &dyn View) {
         let Some(runtime) = view.string("result/session_id") else {
             cx.fault(Fault::Malformed);
             return;
@@ -263,7 +265,6 @@ impl Hermes {
         self.questions.resumed(cx, &before, &runtime);
         self.attached = true;
         self.keep(cx, stored, runtime);
-        cx.show(SESSION, frame);
     }
 
     fn keep(&mut self, cx: &mut Context<'_>, stored: String, runtime: String) {
@@ -429,10 +430,11 @@ impl Hermes {
         } else if !failed {
             self.calls.end(cx, handle, Word::Result, frame);
             if opens(&method) {
-                self.adopt(cx, view, frame);
+                self.adopt(cx, view);
                 if method != "session.create" {
                     self.stands(cx, view, frame, false);
                 }
+                cx.show(SESSION, frame);
                 self.release(cx);
             } else if method == "session.close" && ours && view.boolean("result/closed") == Some(true) {
                 self.session = None;
