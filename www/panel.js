@@ -4,7 +4,8 @@
  */
 const TICK_MS = 250;
 
-const CAUSES = {
+/** Why a connection or the line ended, in words. */
+export const CAUSES = {
   "attempts-exhausted": "too many failures",
   closed: "the gateway closed it",
   "close-code": "the gateway's close code forbids another try",
@@ -13,6 +14,9 @@ const CAUSES = {
   lifecycle: "the browser put the page away",
   offline: "this device is offline",
   overloaded: "the gateway is overloaded",
+  "pairing-required": "somebody has to let this device in",
+  "protocol-unsupported": "the gateway speaks another protocol",
+  refused: "the gateway refuses us",
   "server-restart": "the gateway is restarting",
   transport: "the connection broke",
   unauthorized: "the gateway does not let us in",

@@ -55,10 +55,11 @@ pub struct Request {
     close_code: Option<u16>,
 }
 
-/// The plan in force, and what went through.
+/// Where the proxy listens, the plan in force, and what went through.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
+    proxy: SocketAddr,
     #[serde(flatten)]
     plan: Plan,
     /// How many connections were ever accepted, and how many are there.
@@ -70,6 +71,7 @@ pub struct Report {
 
 /// The proxy, as far as its controls go.
 pub struct Faults {
+    address: SocketAddr,
     plan: watch::Sender<Plan>,
     blows: broadcast::Sender<Blow>,
     counters: Mutex<Arc<Counters>>,
@@ -91,8 +93,10 @@ const CHUNK: usize = 16 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Faults {
-    pub fn new() -> Self {
+    /// `address` is where its listener is.
+    pub fn new(address: SocketAddr) -> Self {
         Self {
+            address,
             plan: watch::Sender::new(Plan::default()),
             blows: broadcast::Sender::new(64),
             counters: Mutex::default(),
@@ -130,6 +134,7 @@ impl Faults {
     pub fn report(&self) -> Report {
         let counters = self.counters();
         Report {
+            proxy: self.address,
             plan: self.plan.borrow().clone(),
             connections: counters.connections.load(Ordering::Relaxed),
             open: self.open.load(Ordering::Relaxed),

@@ -53,6 +53,29 @@ pub enum Said<'a> {
     PlayerUpdated { id: &'a str, name: &'a str, color: &'a str },
     #[serde(rename = "chat-message", rename_all = "camelCase")]
     ChatMessage { id: u64, text: &'a RawValue, sender: &'a str, sender_id: &'a str, at: u64 },
+    #[serde(rename = "answer-begun")]
+    AnswerBegun { id: &'a str },
+    #[serde(rename = "answer-text")]
+    AnswerText { id: &'a str, n: usize, text: &'a str },
+    #[serde(rename = "answer-note")]
+    AnswerNote {
+        id: &'a str,
+        kind: &'a str,
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<&'a str>,
+        failed: bool,
+    },
+    #[serde(rename = "answer-so-far")]
+    AnswerSoFar { id: &'a str, n: usize, text: &'a str },
+    #[serde(rename = "answer-end")]
+    AnswerEnd {
+        id: &'a str,
+        text: &'a str,
+        outcome: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'a str>,
+    },
 }
 
 impl Said<'_> {
@@ -91,6 +114,14 @@ pub enum Heard<'a> {
         color: Option<String>,
     },
     Ping(Option<&'a RawValue>),
+    /// A question to the crew, and that its answer is wanted no more.
+    Ask {
+        id: String,
+        text: String,
+    },
+    AskStop {
+        id: String,
+    },
     /// Of a type that the gateway does not know: for the others.
     Other,
 }
@@ -147,6 +178,11 @@ pub fn hear(text: &str) -> Result<Heard<'_>, Malformed> {
             }
             Ok(Heard::Ping(n))
         }
+        "ask" => {
+            let Ask { id, text } = read(text)?;
+            if id.len() > MAX_QUESTION_ID { Err(Malformed) } else { Ok(Heard::Ask { id, text }) }
+        }
+        "ask-stop" => read(text).map(|AskStop { id }| Heard::AskStop { id }),
         kind if GATEWAYS_OWN.contains(&kind) => Err(Malformed),
         _ => Ok(Heard::Other),
     }
@@ -164,10 +200,11 @@ pub fn relayed(text: &str, sender: &ClientId) -> Utf8Bytes {
 const MAX_NAME: usize = 40;
 const MAX_COLOR: usize = 32;
 const MAX_PING: usize = 64;
+const MAX_QUESTION_ID: usize = 64;
 
 /// Types that only the gateway may say: relayed from a client they would let it act as the gateway,
 /// down to replacing another client's session.
-const GATEWAYS_OWN: [&str; 12] = [
+const GATEWAYS_OWN: [&str; 17] = [
     "gateway-offer",
     "session-init",
     "session-resumed",
@@ -180,6 +217,11 @@ const GATEWAYS_OWN: [&str; 12] = [
     "player-left",
     "player-moved",
     "player-updated",
+    "answer-begun",
+    "answer-text",
+    "answer-note",
+    "answer-so-far",
+    "answer-end",
 ];
 
 #[derive(Deserialize)]
@@ -192,6 +234,17 @@ struct Envelope<'a> {
 struct Resume<'a> {
     #[serde(borrow)]
     token: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Ask {
+    id: String,
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct AskStop {
+    id: String,
 }
 
 #[derive(Deserialize)]

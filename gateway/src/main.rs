@@ -3,6 +3,7 @@
 
 mod agents;
 mod allowance;
+mod answers;
 mod boundary;
 mod cable;
 mod config;
@@ -94,7 +95,7 @@ async fn run(options: Options) -> io::Result<()> {
     let sessions = Sessions::new(Box::new(entropy), kept);
     let world = World::new(clock.now(), options.config, sessions);
     let hub = Arc::new(Hub::new(clock, world));
-    let faults = Arc::new(Faults::new());
+    let faults = Arc::new(Faults::new(proxy_address));
     let openclaw = openclaw::Gateway::new(clock);
     let hermes = hermes::Gateway::new(clock);
 

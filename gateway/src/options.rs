@@ -37,6 +37,10 @@ usage: moorline-gateway [options]
 The first line on stdout is JSON: {\"url\":…,\"ws\":…,\"proxy\":…}. Requests to /control/… need the
 header x-moorline-control: 1. SIGINT and SIGTERM stop it cleanly.
 
+In the Nexus world the crew answers who asks: {\"type\":\"ask\",\"id\",\"text\"}, and {\"type\":\"ask-stop\",\"id\"}.
+The answer is answer-begun, answer-text, answer-note, answer-end; answer-so-far is for who comes back.
+GET /control/faults says where the fault proxy listens.
+
 OpenClaw is spoken at /openclaw; the token is moorline-openclaw. It plays release 2026.9.6 (protocol 4);
 ?version=2026.9.7 has lean deltas, ?protocol=3 is release 2026.5.7. Controls, below /control/openclaw:
   GET  state, received?connection=N

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::agents::Agents;
 use crate::allowance::Allowance;
+use crate::answers::Answers;
 use crate::config::{Change, Config, Greet};
 use crate::frames::{Heard, Player, Said, Step, hear, relayed};
 use crate::journal::{Content, Journal};
@@ -68,6 +69,7 @@ pub struct World {
     accepted: u64,
     agents: Agents,
     agent_at: Time,
+    answers: Answers,
     /// What was said last, for those who were away.
     said: VecDeque<Box<RawValue>>,
     sayings: u64,
@@ -127,6 +129,7 @@ impl World {
             connections: BTreeMap::new(),
             accepted: 0,
             agents: Agents::default(),
+            answers: Answers::default(),
             availability: Availability::Up,
             journal: Journal::default(),
             totals: Totals::default(),
@@ -173,6 +176,8 @@ impl World {
             Ok(Heard::Move(step)) => self.step(id, step),
             Ok(Heard::Profile { name, color }) => self.profile(id, name, color),
             Ok(Heard::Ping(n)) => self.ping(id, n),
+            Ok(Heard::Ask { id: question, text }) => self.ask(now, id, question, &text),
+            Ok(Heard::AskStop { id: question }) => self.ask_stop(id, &question),
             Ok(Heard::Other) => self.relay(id, text),
             Err(_) => self.totals.malformed += 1,
         }
@@ -230,6 +235,9 @@ impl World {
         for client in self.rotations().filter(|(at, _)| *at <= now).map(|(_, id)| id).collect::<Vec<_>>() {
             self.rotate_one(now, &client);
         }
+        for (client, word) in self.answers.due(now) {
+            self.send(&Target::Client(client), &Message::Text(word));
+        }
         if self.config.agents && self.agent_at <= now {
             self.agent_at = now.plus(agent_pause(&self.config));
             if !self.connections.is_empty() {
@@ -255,7 +263,7 @@ impl World {
             Availability::Up => None,
         };
         let rotations = self.rotations().map(|(at, _)| at);
-        stages.chain(departures).chain(rotations).chain(agents).chain(up).min()
+        stages.chain(departures).chain(rotations).chain(agents).chain(up).chain(self.answers.next()).min()
     }
 
     /// What is to be done, since the last call.
@@ -381,6 +389,7 @@ impl World {
         self.sessions.clear();
         self.config = self.initial.clone();
         self.agents = Agents::default();
+        self.answers = Answers::default();
         self.said.clear();
         self.agent_at = now.plus(agent_pause(&self.config));
         self.availability = Availability::Up;
@@ -496,6 +505,9 @@ impl World {
             let text = Said::WorldState { players, agents, chat: &self.said, you: &client }.text();
             self.effects.push(Effect::Send { to: id, message: Message::Text(text) });
         }
+        if let Some(so_far) = self.answers.so_far(&client) {
+            self.effects.push(Effect::Send { to: id, message: Message::Text(so_far) });
+        }
     }
 
     /// One connection less for the client; without any, its grace period begins.
@@ -608,6 +620,22 @@ impl World {
         if self.config.offer {
             self.say(id, &Said::Pong { n });
         }
+    }
+
+    fn ask(&mut self, now: Time, id: ConnectionId, question: String, text: &str) {
+        let Some(client) = self.client_of(id) else {
+            return;
+        };
+        self.rearm = true;
+        for word in self.answers.ask(now, &client, question, text) {
+            self.effects.push(Effect::Send { to: id, message: Message::Text(word) });
+        }
+    }
+
+    fn ask_stop(&mut self, id: ConnectionId, question: &str) {
+        let end = self.client_of(id).and_then(|client| self.answers.stop(&client, question));
+        self.rearm = true;
+        self.effects.extend(end.map(|word| Effect::Send { to: id, message: Message::Text(word) }));
     }
 
     fn relay(&mut self, id: ConnectionId, text: &str) {

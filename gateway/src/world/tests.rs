@@ -502,3 +502,28 @@ fn the_journal_holds_every_frame_under_the_client_that_it_turned_out_to_be() {
     assert_eq!(entries[1]["frame"]["text"], "one");
     assert_eq!(entries.as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn an_answer_goes_on_while_its_asker_is_away_and_is_his_alone() {
+    let mut play = Play::new(Config::default());
+    let (ann, _, token) = play.newcomer();
+    let (ben, ..) = play.newcomer();
+    play.told(ben);
+    play.say(ann, &json!({"type": "ask", "id": "q1", "text": "words:20 pace:100"}));
+    play.pass(550);
+    let texts = |words: &[Value]| words.iter().filter_map(|word| word["text"].as_str()).collect::<String>();
+    let before = texts(&play.told(ann));
+    play.hang_up(ann);
+    play.pass(1_000);
+    let again = play.connect();
+    play.resume(again, &token);
+    let so_far = play.told(again).into_iter().find(|frame| frame["type"] == "answer-so-far").expect("what was missed");
+    assert_eq!(so_far["n"], 15);
+    assert!(text(&so_far["text"]).starts_with(&before));
+    play.pass(1_000);
+    let rest = play.told(again);
+    let (end, rest) = rest.split_last().expect("an end");
+    assert_eq!((&end["type"], &end["outcome"]), (&Value::from("answer-end"), &Value::from("finished")));
+    assert_eq!(text(&end["text"]), text(&so_far["text"]) + &texts(rest));
+    assert!(!play.kinds(ben).iter().any(|kind| kind.starts_with("answer")));
+}

@@ -1,0 +1,95 @@
+/** Action Cable: an answer is what a channel broadcasts. Which of it is a run's, and what was missed, is the channel's to say. */
+import { Turn } from "./agents-turn.js";
+
+export default {
+  id: "action-cable",
+  name: "Action Cable",
+  says: "Rails' channels: subscribe, perform, hear. Rails forgets what it sent meanwhile; AnyCable plays it again.",
+  load: () => import("/pkg/action-cable.js"),
+  dialects: { Rails: "", AnyCable: "anycable" },
+  tries: ["a few words", "a long answer", "think and use a tool", "a long slow answer", "fail"],
+
+  open({ Moorline, options, gateway, talk, dialect }) {
+    const line = new Moorline(gateway.socket("cable"), { ...options, actionCable: { anycable: dialect === "anycable" } });
+    // A session of the agent's for this page alone.
+    const channel = line.subscribe({ channel: "AgentChannel", session_id: 1 + Math.floor(Math.random() * 2 ** 48) });
+    /** What was asked and has not begun, and what has: by the number of its run. */
+    let asked = [];
+    /** What the channel says before the package has said whether anything is missing. */
+    let returning = null;
+    const runs = new Map();
+
+    const turnOf = (run) => {
+      if (!runs.has(run) && asked.length) {
+        runs.set(run, asked.shift());
+        runs.get(run).put({ type: "started" });
+      }
+      return runs.get(run);
+    };
+    channel.on("message", (message) => {
+      if (returning) returning.push(message);
+      else hear(message);
+    });
+    const hear = (message) => {
+      const { type, run, content } = message;
+      const turn = run === undefined ? undefined : turnOf(run);
+      if (!turn || turn.over) return;
+      if (type === "agent_delta") turn.put({ type: "delta", text: content });
+      else if (type === "agent_partial") turn.put({ type: "resumed", text: content });
+      else if (type === "agent_message") turn.put(ended(message));
+      else turn.put({ type: "note", frame: message });
+    };
+    channel.on("away", () => (returning ??= []));
+    channel.on("gap", ({ reason }) => talk.gap(reason));
+    channel.on("resumed", () => runs.forEach((turn) => turn.put({ type: "resumed", text: turn.text })));
+    channel.on("rejected", (error) => talk.fault(error.message));
+    channel.on("confirmed", ({ reconnected }) => {
+      talk.known(line.session?.clientId);
+      queueMicrotask(() => {
+        const heard = returning ?? [];
+        returning = null;
+        heard.forEach(hear);
+        if (reconnected) giveUp();
+      });
+    });
+    const giveUp = () => {
+      // Neither the history nor what goes on speaks of it: it went under with the socket.
+      for (const turn of asked.filter((turn) => turn.sent)) turn.put({ type: "error", error: unknown() });
+      asked = asked.filter((turn) => !turn.over);
+    };
+    return {
+      line,
+      aside,
+      say(content) {
+        const turn = new Turn(() => channel.perform("cancel").catch((error) => talk.fault(error.message)));
+        asked.push(turn);
+        channel.perform("speak", { content }).then(
+          () => (turn.sent = true),
+          (error) => {
+            asked = asked.filter((other) => other !== turn);
+            turn.put({ type: "error", error });
+          },
+        );
+        return turn;
+      },
+    };
+  },
+  harms: {
+    restart: { control: "cable/restart", body: { downMs: 1200 } },
+    tear: { control: "cable/forget", body: { history: true, epoch: true }, then: "drop", says: "The server forgets its history, and the line is cut." },
+  },
+};
+
+const unknown = () => Object.assign(new Error("a socket had it and died: it may have arrived or not"), { retryable: true });
+
+function ended({ content, outcome, error }) {
+  if (outcome === "cancelled") return { type: "aborted", text: content };
+  if (outcome === "failed") return { type: "error", error: new Error(error) };
+  return { type: "final", text: content, frame: true };
+}
+
+function aside({ type, content, name, arguments: given, is_error: isError }) {
+  if (type === "agent_thinking") return { text: content, kind: "thought" };
+  if (type === "tool_call") return { text: `uses ${name}`, code: JSON.stringify(given) };
+  return type === "tool_result" ? { text: isError ? "it failed" : "it says", code: content, kind: isError ? "bad" : "tool" } : undefined;
+}
