@@ -39,9 +39,11 @@ export const dialect = {
     if (place) return textOf(messages?.[place - 1]);
     return textOf(message) ?? inFlightRun?.text ?? (replace ? deltaText : undefined);
   },
-  error({ error, payload }) {
-    const message = error?.message ?? payload?.errorMessage ?? payload?.summary ?? "the gateway says no more";
-    return { message, retryable: error?.retryable, cause: error ?? payload };
+  error(frame, place) {
+    const payload = place ? frame.payload.messages[place - 1] : frame.payload;
+    const cause = frame.error ?? payload;
+    const message = cause?.message ?? cause?.errorMessage ?? cause?.summary ?? "the gateway says no more";
+    return { message: String(message), retryable: frame.error?.retryable, cause };
   },
   async ask(what, text, { url, events }) {
     const gateway = url.replace(/[?#].*/, "");

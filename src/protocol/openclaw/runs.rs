@@ -52,6 +52,8 @@ struct Run {
     aborting: bool,
     /// On this connection the gateway was asked what became of it.
     asked: bool,
+    /// And it said that nothing more will come.
+    over: bool,
 }
 
 impl Run {
@@ -115,6 +117,7 @@ impl OpenClaw {
                 until: None,
                 aborting: false,
                 asked: false,
+                over: false,
             });
         }
     }
@@ -179,6 +182,7 @@ impl OpenClaw {
             (true, Some(id)) => {
                 run.id = id;
                 run.tries = 0;
+                run.over = again && status != "in_flight";
                 match status.as_str() {
                     "ok" => run.need = Need::Answer,
                     "timeout" => return self.end_run(cx, handle, Word::Stopped, inbound.frame, 0.0),
@@ -286,8 +290,15 @@ impl OpenClaw {
     }
 
     pub(super) fn note(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
-        if let Some(run) = inbound.view.string("payload/runId").and_then(|id| self.runs.find(&id)) {
-            cx.tell(run.handle, Word::Note, inbound.frame);
+        let view = inbound.view;
+        let Some(run) = view.string("payload/runId").and_then(|id| self.runs.find(&id)) else {
+            return;
+        };
+        cx.tell(run.handle, Word::Note, inbound.frame);
+        // An older gateway says no more than this of the failure of a run that a queue began.
+        let phase = view.string("payload/data/phase").unwrap_or_default();
+        if !self.v4 && run.is_begun() && (phase == "error" || phase == "end") {
+            run.until = Some(cx.now.after(ABORT_MS));
         }
     }
 
@@ -320,6 +331,7 @@ impl OpenClaw {
             until: None,
             aborting: false,
             asked: false,
+            over: false,
         });
         cx.bind(id.into(), Some(handle));
     }
@@ -420,6 +432,7 @@ impl OpenClaw {
             run.until = None;
             run.tries = 0;
             run.asked = false;
+            run.over = false;
         }
         self.runs.open.retain(|run| run.is_begun() || calls.find(run.handle).is_some());
     }
@@ -480,7 +493,7 @@ impl OpenClaw {
             run.until = None;
             if run.aborting {
                 self.end_run(cx, handle, Word::Cancelled, FrameId::NONE, 0.0);
-            } else if run.tries > TRIES {
+            } else if run.tries > TRIES || run.need == Need::Nothing {
                 self.give_up(cx, handle);
             } else {
                 // A history that has not come by now will not.
@@ -612,23 +625,29 @@ impl OpenClaw {
             self.show(cx, inbound, &id);
             return;
         }
-        let named =
-            rows.answer_of(&id, |other| self.runs.open.iter().any(|run| run.id == other && run.handle != handle));
-        let last = rows.list.len().checked_sub(1).filter(|_| !self.v4 && need == Need::Answer);
-        if let Some(at) = named.or(last) {
-            if named.is_none() {
-                // The last message of a history that names no runs.
+        let theirs = |other: &str| self.runs.open.iter().any(|run| run.id == other && run.handle != handle);
+        let mut answer = rows.answer_of(&id, theirs);
+        // While a run that nobody asked for is under way here, its text may become the answer.
+        let session = self.runs.by(handle).map(|run| run.session.clone()).unwrap_or_default();
+        let others = |run: &Run| run.is_begun() && run.handle != handle && self.same_session(&run.session, &session);
+        let busy = self.runs.open.iter().any(others);
+        if !self.v4 && !busy && need == Need::Answer {
+            let prompt = self.calls.find(handle).and_then(|call| member(&call.params, "message"));
+            answer = prompt.and_then(|prompt| rows.answer_to(prompt));
+            if answer.is_some() {
+                // It stands behind our words; nothing names the run.
                 cx.tell_more(handle, Word::Gap, FrameId::NONE, 0.0, "unnamed".into());
             }
-            let stopped = rows.list.get(at).is_some_and(|row| row.stopped);
-            let word = if stopped { Word::Stopped } else { Word::Final };
+        }
+        if let Some(at) = answer {
+            let word = rows.list.get(at).map_or(Word::Final, |row| row.end);
             self.end_run(cx, handle, word, inbound.frame, at as f64 + 1.0);
             return;
         }
-        let waits = need == Need::Answer && (rows.pending || rows.in_flight.is_some());
-        let asked = self.runs.by(handle).is_some_and(|run| run.asked);
-        // Neither under way nor in the history. What the gateway was asked for again and then ends without a word is gone.
-        let gone = if need == Need::Answer { asked } else { begun || (!asked && !self.ask_again(handle)) };
+        let waits = need == Need::Answer && (rows.pending || busy || rows.in_flight.is_some());
+        let (asked, over) = self.runs.by(handle).map_or((true, true), |run| (run.asked, run.over));
+        // Neither under way nor in the history. What the gateway has begun again and then ends without a word is gone.
+        let gone = if need == Need::Answer { over } else { begun || (!asked && !self.ask_again(handle)) };
         if !waits && gone {
             self.give_up(cx, handle);
             return;
@@ -639,6 +658,36 @@ impl OpenClaw {
             }
             let wait = if waits { LOOK_MS } else { 1000 << run.tries.min(8) };
             run.until = Some(cx.now.after(wait));
+        }
+    }
+}
+
+/// Whether a JSON string, quotes included, is that of a text: there are two ways to write a line break.
+fn is_json_of(json: &str, text: &str) -> bool {
+    let own = quoted(text);
+    let (mut given, mut own) = (json.chars(), own.chars());
+    loop {
+        let (one, other) = (given.next(), own.next());
+        if one != other {
+            return false;
+        }
+        match one {
+            None => return true,
+            Some('\\') => {
+                let code = match given.next() {
+                    Some('b') => "u0008",
+                    Some('t') => "u0009",
+                    Some('n') => "u000a",
+                    Some('f') => "u000c",
+                    Some('r') => "u000d",
+                    short if short == own.next() => continue,
+                    _ => return false,
+                };
+                if !code.chars().all(|one| own.next() == Some(one)) {
+                    return false;
+                }
+            }
+            Some(_) => {}
         }
     }
 }
@@ -657,9 +706,11 @@ const READS: [&str; 7] = [
 /// A message in a history, as far as runs are concerned.
 struct Row {
     answers: bool,
-    stopped: bool,
+    /// How its run ended.
+    end: Word,
     run: Option<String>,
     key: Option<String>,
+    text: Option<String>,
 }
 
 struct Rows {
@@ -685,9 +736,14 @@ impl Rows {
             };
             list.push(Row {
                 answers: at("/role").as_deref() == Some("assistant"),
-                stopped: at("/stopReason").as_deref() == Some("aborted"),
+                end: match at("/stopReason").as_deref() {
+                    Some("aborted") => Word::Stopped,
+                    Some("error") => Word::Failed,
+                    _ => Word::Final,
+                },
                 run: at("/__openclaw/runId"),
                 key: at("/idempotencyKey").or_else(|| at("/__openclaw/idempotencyKey")),
+                text: at("/content").or_else(|| at("/content/0/text")),
             });
         }
         Self {
@@ -696,6 +752,13 @@ impl Rows {
             pending: view.string("payload/inputReceipts/0/state").as_deref() == Some("pending")
                 || view.number("payload/pendingInputs/total").is_some_and(|total| total > 0.0),
         }
+    }
+
+    /// The place of the message behind the last one with these words, a JSON string.
+    fn answer_to(&self, prompt: &str) -> Option<usize> {
+        let words = |row: &Row| !row.answers && row.text.as_ref().is_some_and(|text| is_json_of(prompt, text));
+        let asked = self.list.iter().rposition(words)?;
+        self.list.iter().skip(asked).position(|row| row.answers).map(|behind| asked + behind)
     }
 
     /// The place of the message that answers a run: under its own id, or under that of the run that took it up, unless that
