@@ -6,7 +6,7 @@
 
 mod channel;
 
-use super::{Becomes, Command, Context, Inbound, Protocol, RouteRow, Verb, Word};
+use super::{Becomes, Command, Context, Inbound, Protocol, RouteRow, Verb, Word, take_at};
 use crate::config::{CALL_TIMEOUT_MS, Config};
 use crate::error::{Cause, Fault, Rejection};
 use crate::session::{MAX_TOKEN_BYTES, Snapshot};
@@ -124,10 +124,11 @@ impl ActionCable {
             cx.reject(handle, Rejection::QueueFull);
             return;
         }
-        if !self.channels.iter().any(|channel| channel.identifier == identifier) {
+        if self.named(&identifier).is_none() {
             self.channels.push(Channel::new(identifier.clone()));
         }
-        let Some(channel) = self.channels.iter_mut().find(|channel| channel.identifier == identifier) else {
+        let (welcomed, extended) = (self.welcomed, self.extended);
+        let Some(channel) = self.named(&identifier) else {
             return;
         };
         let live = matches!(channel.stage, Stage::Live { .. });
@@ -138,18 +139,27 @@ impl ActionCable {
         channel.rebind(cx);
         if live {
             cx.tell(handle, Word::Confirmed, FrameId::NONE);
-        } else if self.welcomed && channel.stage == Stage::Away {
-            channel.ask(cx, 0, self.extended);
+        } else if welcomed && channel.stage == Stage::Away {
+            channel.ask(cx, 0, extended);
         }
+    }
+
+    fn named(&mut self, identifier: &str) -> Option<&mut Channel> {
+        self.channels.iter_mut().find(|channel| channel.identifier == identifier)
+    }
+
+    /// The one that a subscription of the page's belongs to.
+    fn of(&mut self, subscription: Handle) -> Option<&mut Channel> {
+        self.channels.iter_mut().find(|channel| channel.has(subscription))
     }
 
     /// The page wants a subscription no more, or something that was to be said.
     fn cancel(&mut self, cx: &mut Context<'_>, handle: Handle) {
         if let Some(at) = self.performs.iter().position(|perform| perform.handle == handle) {
-            self.performs.remove(at);
+            take_at(&mut self.performs, at);
             cx.tell(handle, Word::Cancelled, FrameId::NONE);
         }
-        if let Some(channel) = self.channels.iter_mut().find(|channel| channel.has(handle)) {
+        if let Some(channel) = self.of(handle) {
             channel.members.retain(|member| member.handle != handle);
             cx.tell(handle, Word::Cancelled, FrameId::NONE);
             if channel.members.is_empty() && matches!(channel.stage, Stage::Live { .. }) {
@@ -173,7 +183,7 @@ impl ActionCable {
                 Some(millis) => millis.parse().ok().map(|millis| cx.now.after(millis)),
             },
         };
-        if !self.channels.iter().any(|channel| channel.has(perform.subscription)) {
+        if self.of(perform.subscription).is_none() {
             cx.reject(handle, Rejection::SubscriptionEnded);
         } else if depth(&perform.data) > DEEPEST {
             cx.reject(handle, Rejection::TooLarge);
@@ -195,17 +205,16 @@ impl ActionCable {
 
     /// Sends what was held for subscriptions that are live. What a socket has is never sent again.
     fn send_performs(&mut self, cx: &mut Context<'_>) {
-        let mut at = 0;
-        while let Some(perform) = self.performs.get(at) {
-            let (handle, to) = (perform.handle, perform.subscription);
-            let live = |channel: &&mut Channel| matches!(channel.stage, Stage::Live { .. }) && channel.has(to);
-            let Some(channel) = self.channels.iter_mut().find(live).filter(|_| self.welcomed) else {
-                at += 1;
+        for perform in core::mem::take(&mut self.performs) {
+            let (handle, extended) = (perform.handle, self.extended);
+            let live = |channel: &&mut Channel| matches!(channel.stage, Stage::Live { .. });
+            let Some(channel) = self.of(perform.subscription).filter(live) else {
+                self.performs.push(perform);
                 continue;
             };
-            let Perform { command: kind, mut data, .. } = self.performs.remove(at);
+            let Perform { command: kind, mut data, .. } = perform;
             let plain = kind == "message";
-            if !plain && !self.extended {
+            if !plain && !extended {
                 cx.reject(handle, Rejection::Unsupported);
                 continue;
             }
@@ -223,7 +232,7 @@ impl ActionCable {
                 frame.push_str(&data);
             }
             frame.push('}');
-            if frame.len() > if self.extended { MOST_EXTENDED } else { MOST_PLAIN } {
+            if frame.len() > if extended { MOST_EXTENDED } else { MOST_PLAIN } {
                 cx.reject(handle, Rejection::TooLarge);
             } else {
                 cx.send_now(frame);
@@ -234,17 +243,18 @@ impl ActionCable {
 
     /// Ends what was to be said to subscriptions that there are no longer, and forgets what nobody needs.
     fn end_orphans(&mut self, cx: &mut Context<'_>, why: Option<Rejection>, frame: FrameId) {
-        self.channels.retain(|channel| !channel.members.is_empty() || channel.stage != Stage::Away);
-        let mut at = 0;
-        while let Some(perform) = self.performs.get(at) {
-            let (handle, to) = (perform.handle, perform.subscription);
-            if self.channels.iter().any(|channel| channel.has(to)) {
-                at += 1;
-                continue;
+        self.sweep();
+        for perform in core::mem::take(&mut self.performs) {
+            if self.of(perform.subscription).is_some() {
+                self.performs.push(perform);
+            } else {
+                end(cx, perform.handle, why, frame);
             }
-            self.performs.remove(at);
-            end(cx, handle, why, frame);
         }
+    }
+
+    fn sweep(&mut self) {
+        self.channels.retain(|channel| !channel.members.is_empty() || channel.stage != Stage::Away);
     }
 
     fn tell_away(&self, cx: &mut Context<'_>, returns: f64) {
@@ -274,8 +284,11 @@ impl ActionCable {
             let Some(identifier) = view.string(&path) else {
                 break;
             };
-            if let Some(channel) = self.channels.iter_mut().find(|channel| channel.identifier == identifier) {
-                channel.restored(cx);
+            if let Some(channel) = self.named(&identifier) {
+                // A server that names one twice has it once.
+                if channel.stage == Stage::Away {
+                    channel.restored(cx);
+                }
             } else {
                 // The page has left it while the line was away.
                 let mut channel = Channel::new(identifier);
@@ -321,7 +334,7 @@ impl ActionCable {
         for channel in &mut self.channels {
             channel.lost(self.server_seconds);
         }
-        self.channels.retain(|channel| !channel.members.is_empty());
+        self.sweep();
     }
 
     fn ping(&mut self, cx: &mut Context<'_>, view: &dyn View) {
@@ -346,8 +359,8 @@ impl ActionCable {
             cx.fault(Fault::Malformed);
             return;
         }
-        let known = |channel: &&mut Channel| identifier.as_ref() == Some(&channel.identifier);
-        let Some(channel) = self.channels.iter_mut().find(known) else {
+        let (identifier, extended) = (identifier.unwrap_or_default(), self.extended);
+        let Some(channel) = self.named(&identifier) else {
             cx.emit(Inbound { route: Route::NONE, ..inbound });
             return;
         };
@@ -355,7 +368,7 @@ impl ActionCable {
             // What is still under way after an unsubscribe is for nobody, whoever has come since.
             DATA | PRESENCE if matches!(channel.stage, Stage::Leaving { .. }) => {}
             DATA => {
-                if !self.extended || !channel.has_seen(view) {
+                if !extended || !channel.has_seen(view) {
                     channel.tell(cx, Word::Delta, frame);
                 }
             }
@@ -370,7 +383,7 @@ impl ActionCable {
                     self.send_performs(cx);
                 }
             }
-            REJECT => self.end(cx, &identifier.unwrap_or_default(), None, frame),
+            REJECT => self.end(cx, &identifier, None, frame),
             _ => {
                 if let Stage::Live { history_until: Some(_) } = channel.stage {
                     channel.make_up(cx, (route == REJECT_HISTORY).then_some("history-rejected"), frame);
@@ -381,7 +394,7 @@ impl ActionCable {
 
     /// Ends what the page has of an identifier, and what was to be said to it: for a reason of ours, or for the server's.
     fn end(&mut self, cx: &mut Context<'_>, identifier: &str, why: Option<Rejection>, frame: FrameId) {
-        let Some(channel) = self.channels.iter_mut().find(|channel| channel.identifier == identifier) else {
+        let Some(channel) = self.named(identifier) else {
             return;
         };
         for member in core::mem::take(&mut channel.members) {
@@ -408,9 +421,12 @@ impl ActionCable {
 
     fn overdue(&mut self, cx: &mut Context<'_>) {
         let now = cx.now;
-        while let Some(at) = self.performs.iter().position(|perform| perform.deadline.is_some_and(|due| due <= now)) {
-            let handle = self.performs.remove(at).handle;
-            cx.tell(handle, Word::TimedOut, FrameId::NONE);
+        for perform in core::mem::take(&mut self.performs) {
+            if perform.deadline.is_some_and(|due| due <= now) {
+                cx.tell(perform.handle, Word::TimedOut, FrameId::NONE);
+            } else {
+                self.performs.push(perform);
+            }
         }
         while let Some(channel) =
             self.channels.iter_mut().find(|channel| channel.stage.until().is_some_and(|due| due <= now))
@@ -529,7 +545,7 @@ impl Protocol for ActionCable {
             self.tell_away(cx, 0.0);
         }
         self.told = Told::Gone;
-        for perform in self.performs.drain(..) {
+        for perform in core::mem::take(&mut self.performs) {
             cx.tell_more(perform.handle, Word::Lost, FrameId::NONE, 1.0, String::new());
         }
         self.arm(cx);

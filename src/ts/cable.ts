@@ -2,6 +2,7 @@
 import { dialect } from "../web/action-cable.js";
 import type { Hearer } from "../web/page.js";
 import { AWAY, CANCEL, CANCELLED, CONFIRMED, DELTA, GAP, LOST, NOTE, PERFORM, REFUSED, REJECTED, RESUMED, SENT, SUBSCRIBE, TIMED_OUT } from "../web/rust.js";
+import { Backlog } from "./backlog.js";
 import { MoorlineError } from "./error.js";
 import { stringify } from "./line.js";
 import type { Rules } from "./options.js";
@@ -78,7 +79,7 @@ export class CableSubscription<Message = any> extends EventTarget implements Asy
   readonly #command: Command;
   readonly #heard = new Set<string>();
   readonly #direct = new Map<string, Set<Listener>>();
-  readonly #readers = new Set<Reader<Message>>();
+  readonly #backlogs = new Set<Backlog<Message>>();
 
   /** @internal */
   constructor(identifier: string, since: number | undefined, command: Command) {
@@ -134,11 +135,17 @@ export class CableSubscription<Message = any> extends EventTarget implements Asy
   }
 
   /** Messages from now on. The loop ends with the subscription, and with `subscription.overflow` where its body is too slow. */
-  [Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
-    const reader = new Reader<Message>();
-    if (this.#state === "ended") reader.end(this.#error);
-    else this.#readers.add(reader);
-    return reader.read(() => this.#readers.delete(reader));
+  [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
+    const backlog = new Backlog<Message>();
+    if (this.#state === "ended") backlog.end(this.#error);
+    else this.#backlogs.add(backlog);
+    const loop = backlog.read();
+    const leave = loop.return!;
+    loop.return = () => {
+      this.#backlogs.delete(backlog);
+      return leave();
+    };
+    return loop;
   }
 
   /** Calls `listener` with the detail of each such event. Returns what ends it. */
@@ -168,7 +175,13 @@ export class CableSubscription<Message = any> extends EventTarget implements Asy
   told(word: number, frame: any, number: number, text: string): boolean {
     if (word === DELTA) {
       this.#tell("message", frame.message);
-      for (const reader of this.#readers) if (!reader.take(frame.message)) this.#readers.delete(reader);
+      for (const backlog of this.#backlogs) {
+        if (backlog.waiting.length < MOST_WAITING) backlog.put(frame.message);
+        else {
+          backlog.end(new MoorlineError("subscription.overflow", `${MOST_WAITING} messages wait to be read`));
+          this.#backlogs.delete(backlog);
+        }
+      }
       return false;
     }
     const error = word === CANCELLED ? undefined : endedBy(word, frame, text);
@@ -183,8 +196,8 @@ export class CableSubscription<Message = any> extends EventTarget implements Asy
     if (over) {
       this.#state = "ended";
       this.#error = error;
-      for (const reader of this.#readers) reader.end(error);
-      this.#readers.clear();
+      for (const backlog of this.#backlogs) backlog.end(error);
+      this.#backlogs.clear();
       if (error) this.#tell("rejected", error);
     } else if (word === CONFIRMED) {
       this.#state = "confirmed";
@@ -235,41 +248,6 @@ export class CableSubscription<Message = any> extends EventTarget implements Asy
       act();
     } catch {
       // The line has ended, and everything with it.
-    }
-  }
-}
-
-/** One loop over the messages. It counts what its body has not taken yet. */
-class Reader<Message> {
-  #waiting: Message[] = [];
-  #over = false;
-  #error: MoorlineError | undefined;
-  #wake: (() => void) | undefined;
-
-  /** Whether there was room. */
-  take(message: Message): boolean {
-    if (this.#waiting.length < MOST_WAITING) this.#waiting.push(message);
-    else this.end(new MoorlineError("subscription.overflow", `${MOST_WAITING} messages wait to be read`));
-    this.#wake?.();
-    return !this.#over;
-  }
-
-  end(error: MoorlineError | undefined): void {
-    this.#over = true;
-    this.#error = error;
-    this.#wake?.();
-  }
-
-  async *read(done: () => void): AsyncGenerator<Message, void, undefined> {
-    try {
-      for (;;) {
-        if (this.#waiting.length) yield this.#waiting.shift()!;
-        else if (!this.#over) await new Promise<void>((resolve) => (this.#wake = resolve));
-        else if (this.#error) throw this.#error;
-        else return;
-      }
-    } finally {
-      done();
     }
   }
 }

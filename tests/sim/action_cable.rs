@@ -571,6 +571,20 @@ fn restored_ids_of_any_shape_harm_nothing() {
 }
 
 #[test]
+fn an_identifier_that_is_restored_twice_and_wanted_by_nobody_is_left_once_and_free_again() {
+    let mut line = extended(r#"{"actionCable":{"anycable":true}}"#);
+    say(&mut line, &["closed #1 1006"]);
+    pass(&mut line, 2000);
+    let ids = [r#"{"channel":"C"}"#; 3];
+    let welcome = json!({"type": "welcome", "sid": "s2", "restored": true, "restored_ids": ids});
+    say(&mut line, &["opened #2 actioncable-v1-ext-json", &format!("received #2 {welcome}")]);
+    assert_eq!(commands(&line), ["unsubscribe"]);
+    pass(&mut line, 375);
+    say(&mut line, &[r#"subscribe 1 {"channel":"C"}"#]);
+    assert_eq!(commands(&line), ["unsubscribe", "subscribe"]);
+}
+
+#[test]
 fn a_line_without_an_end_tells_each_perform_once_that_it_is_over() {
     let mut line = made("{}");
     say(

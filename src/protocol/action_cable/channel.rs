@@ -1,7 +1,7 @@
 //! One subscription as the server knows it: how far it has come on this connection, who in the page has it, and up to where
 //! its streams were received. When it is asked for, and what comes in, is action_cable.rs.
 
-use crate::protocol::{Context, Word};
+use crate::protocol::{Context, Word, take_at};
 use crate::time::Instant;
 use crate::wire::{FrameId, Handle, View, push_json_string, push_number};
 use alloc::string::String;
@@ -162,7 +162,9 @@ impl Channel {
         self.since = 0.0;
         self.positions.retain_mut(|position| {
             let current = gap.is_none() || !position.seen.is_empty();
-            position.offset = position.seen.drain(..).fold(position.offset, f64::max);
+            for offset in core::mem::take(&mut position.seen) {
+                position.offset = position.offset.max(offset);
+            }
             current
         });
         for member in self.members.iter_mut().filter(|member| member.owed) {
@@ -213,7 +215,7 @@ impl Channel {
         let pending = matches!(self.stage, Stage::Asked { history: true, .. } | Stage::Live { history_until: Some(_) });
         if !self.positions.iter().any(|position| position.stream == stream) {
             if self.positions.len() >= MOST_STREAMS {
-                self.positions.remove(0);
+                take_at(&mut self.positions, 0);
             }
             self.positions.push(Position {
                 stream: stream.clone(),
