@@ -30,7 +30,7 @@ export abstract class Line<O extends LineOptions = Options> extends EventTarget 
    * Options that only this entry has, over those that all have.
    * @internal
    */
-  static rules?: Rules;
+  declare static rules?: Rules;
 
   /**
    * Brings wasm. Each entry of the package has its own way.
