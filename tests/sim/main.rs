@@ -22,6 +22,8 @@ mod json_rpc;
 mod liveness;
 /// What becomes of messages.
 mod messages;
+/// OpenClaw beyond its page.
+mod openclaw;
 /// When and whether the line tries again.
 mod reconnecting;
 /// Connecting, resuming, the crossing, tokens that are refused.

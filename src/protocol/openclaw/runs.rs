@@ -571,15 +571,9 @@ impl OpenClaw {
     }
 
     /// The gateway will not give it: later, perhaps, and not for ever.
-    pub(super) fn no_history(&mut self, cx: &mut Context<'_>, session: &str, after: Option<f64>) {
+    pub(super) fn no_history(&mut self, cx: &Context<'_>, session: &str, after: Option<f64>) {
         for handle in self.needy(session) {
-            let Some(run) = self.runs.by(handle) else {
-                continue;
-            };
-            run.tries += 1;
-            if run.tries > TRIES {
-                self.give_up(cx, handle);
-            } else {
+            if let Some(run) = self.runs.by(handle) {
                 let wait = after.filter(|after| *after > 0.0).map_or(1000, |after| after as u64);
                 run.until = Some(cx.now.after(wait << run.tries.min(8)));
             }
