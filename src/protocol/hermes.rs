@@ -17,7 +17,7 @@ use crate::time::Instant;
 use crate::wire::{CloseCode, Disposition, FrameId, Handle, Route, View, push_number};
 use alloc::string::String;
 use alloc::vec::Vec;
-use methods::{lives_in, object, only_reads, opens, session_of, within};
+use methods::{in_query, lives_in, object, only_reads, opens, own_id, session_of, within};
 use questions::{Questions, Send};
 use turns::Turns;
 
@@ -76,6 +76,8 @@ const RETAKE_MS: u64 = 250;
 const MOST_RETAKES: u32 = 8;
 /// After the end of a turn, how long the session may take to say that it is idle; until then 0.17 is busy.
 const IDLE_MS: u64 = 500;
+/// So many sockets in a row may be refused by a server that lives.
+const MOST_REFUSALS: u32 = 6;
 /// What a session was created with is kept to create it again.
 const MOST_KEPT: usize = 65_536;
 
@@ -113,6 +115,10 @@ pub struct Hermes {
     session: Option<Snapshot>,
     /// What the session was created with.
     created_with: String,
+    /// The socket has opened; how many in a row have not; and whether the server lives all the same.
+    opened: bool,
+    refusals: u32,
+    alive: bool,
     ready: bool,
     /// The runtime id is good on this socket.
     attached: bool,
@@ -146,6 +152,9 @@ impl Hermes {
             token: None,
             session: None,
             created_with: String::new(),
+            opened: false,
+            refusals: 0,
+            alive: false,
             ready: false,
             attached: false,
             task: None,
@@ -209,7 +218,7 @@ impl Hermes {
             Task::Replay => self.replayed(cx, view),
             _ if view.has("result") && gone.is_none() => {
                 let before = self.runtime();
-                self.adopt(cx, view);
+                self.adopt(cx, view, task != Task::Create);
                 if task == Task::Resume && self.latest > 0.0 && before == self.runtime() {
                     // Events are numbered, and numbered as before: those that were missed say it better than a snapshot.
                     self.turns.go_on(cx, &before);
@@ -250,7 +259,7 @@ impl Hermes {
     }
 
     /// The answer names a session: it is ours from now on.
-    fn adopt(&mut self, cx: &mut Context<'_>, view: &dyn View) {
+    fn adopt(&mut self, cx: &mut Context<'_>, view: &dyn View, own: bool) {
         let Some(runtime) = view.string("result/session_id") else {
             cx.fault(Fault::Malformed);
             return;
@@ -258,11 +267,15 @@ impl Hermes {
         let names = ["result/session_key", "result/resumed", "result/stored_session_id"];
         let stored = names.into_iter().find_map(|path| view.string(path)).unwrap_or_default();
         let before = self.runtime();
+        // Compression gives a session another stored id; that of another session is another as well.
+        let same = own || self.session.as_ref().is_some_and(|session| session.token == stored);
         if before != runtime {
             self.latest = 0.0;
-            self.turns.rename(cx, &before, &runtime);
+            if same {
+                self.turns.rename(cx, &before, &runtime);
+            }
         }
-        self.questions.resumed(cx, &before, &runtime);
+        self.questions.resumed(cx, if same { &before } else { &runtime }, &runtime);
         self.attached = true;
         self.keep(cx, stored, runtime);
     }
@@ -403,7 +416,8 @@ impl Hermes {
         if let Some(own) = view.string("id") {
             let mut rest = own.chars();
             let kind = rest.next();
-            let number = rest.as_str().parse::<u32>().unwrap_or_default();
+            let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
+            let number = rest.as_str().bytes().fold(0u32, |all, byte| all.wrapping_mul(10).wrapping_add(digit(byte)));
             match kind {
                 Some('m') if number == self.ticket => self.done(cx, inbound),
                 Some('p') if number == self.pings => cx.probe_answered(),
@@ -430,7 +444,7 @@ impl Hermes {
         } else if !failed {
             self.calls.end(cx, handle, Word::Result, frame);
             if opens(&method) {
-                self.adopt(cx, view);
+                self.adopt(cx, view, false);
                 if method != "session.create" {
                     self.stands(cx, view, frame, false);
                 }
@@ -566,25 +580,17 @@ impl Protocol for Hermes {
     }
 
     fn address(&self) -> String {
-        const HEX: &[u8; 16] = b"0123456789ABCDEF";
-        let mut address = String::new();
-        if let Some(token) = &self.token {
-            address.push_str("?token=");
-            for byte in token.bytes() {
-                if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-                    address.push(char::from(byte));
-                } else {
-                    address.push('%');
-                    for half in [byte >> 4, byte & 15] {
-                        address.push(HEX.get(usize::from(half)).copied().map_or('0', char::from));
-                    }
-                }
-            }
-        }
-        address
+        self.token.as_deref().map(in_query).unwrap_or_default()
     }
 
-    fn opened(&mut self, _cx: &mut Context<'_>, _subprotocol: &str) {}
+    fn opened(&mut self, _cx: &mut Context<'_>, _subprotocol: &str) {
+        self.opened = true;
+        self.refusals = 0;
+    }
+
+    fn answered(&mut self, _cx: &mut Context<'_>, ticket: u32, texts: [Option<String>; 3]) {
+        self.alive = ticket == self.refusals && texts[0].is_some();
+    }
 
     fn admits(&mut self, route: Route, order: f64) -> bool {
         // Numbered events are counted; those of a turn are noted; and what may be of an unknown session waits.
@@ -653,7 +659,15 @@ impl Protocol for Hermes {
         cx.send_now(request(&own_id('p', self.pings), self.ping, "{}"));
     }
 
-    fn disconnected(&mut self, cx: &mut Context<'_>, _code: CloseCode) -> Option<Disposition> {
+    fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition> {
+        let lives = core::mem::take(&mut self.alive);
+        if !core::mem::take(&mut self.opened) && code == CloseCode::ABNORMAL {
+            self.refusals = self.refusals.saturating_add(1);
+            // What it is refused for, a browser is not told; whether anybody is there can be asked.
+            if self.refusals >= MOST_REFUSALS / 2 {
+                cx.ask(self.refusals, "status", String::new());
+            }
+        }
         self.ready = false;
         self.attached = false;
         self.task = None;
@@ -676,10 +690,11 @@ impl Protocol for Hermes {
         });
         self.turns.lost(cx, &mut self.calls, &runtime);
         self.arm(cx);
-        None
+        (lives && self.refusals >= MOST_REFUSALS).then_some(Disposition::Fatal(Cause::Unauthorized))
     }
 
     fn ended(&mut self, cx: &mut Context<'_>) {
+        self.refusals = 0;
         self.turns.lost(cx, &mut self.calls, "");
         self.questions.end(cx);
         self.calls.lose_all(cx);
@@ -750,15 +765,6 @@ fn nonsense(cx: &mut Context<'_>, frame: FrameId) {
 
 fn interrupt(cx: &mut Context<'_>, session: &str) {
     cx.send_now(request(&own_id('i', 0), "session.interrupt", &object("session_id", session)));
-}
-
-/// The id of a call that is the line's own, as JSON: those of the page's are numbers.
-fn own_id(kind: char, number: u32) -> String {
-    let mut id = String::from("\"");
-    id.push(kind);
-    push_number(&mut id, u64::from(number));
-    id.push('"');
-    id
 }
 
 /// The method that answers a question which comes as an event.

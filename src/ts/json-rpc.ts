@@ -15,17 +15,20 @@ export class Moorline extends CallLine<JsonRpcOptions> {
   /** @internal */
   protected override readonly dialect = dialect;
   readonly #offs = new Map<string, () => void>();
+  #gathers = false;
 
   /**
    * Makes one message, an array, of the calls and notifications that `make` begins before it returns. Each of them settles
    * by itself. Answers with what `make` answers. Servers need not take batches; one that does not answers none of them.
    */
   batch<T>(make: () => T): T {
-    this.#mark(1);
+    // One within another is part of it.
+    if (this.#gathers) return make();
+    this.#mark(true);
     try {
       return make();
     } finally {
-      this.#mark(0);
+      this.#mark(false);
     }
   }
 
@@ -48,9 +51,10 @@ export class Moorline extends CallLine<JsonRpcOptions> {
     };
   }
 
-  #mark(begins: number): void {
+  #mark(begins: boolean): void {
     const handle = this.nextHandle();
-    this.act((page) => page.command(BATCH, handle, undefined, [], begins));
+    this.act((page) => page.command(BATCH, handle, undefined, [], begins ? 1 : 0));
+    this.#gathers = begins;
   }
 }
 export type { CallOptions, Handler } from "./calls.js";

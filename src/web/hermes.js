@@ -45,6 +45,11 @@ export const dialect = {
     if (error !== undefined && id === null) return "rpc.error";
     return error !== undefined || result !== undefined ? "rpc.answer" : undefined;
   },
+  // Whether anybody is there: the one thing that may be asked without being let in.
+  async ask(_what, _text, { url }) {
+    const { ok } = await fetch(new URL("status", url.replace(/^ws/, "http")), { cache: "no-store", credentials: "omit" });
+    return ok ? ["alive"] : [];
+  },
   topic: (frame) => frame.params?.session_id,
   order: (frame) => (typeof frame.params?.seq === "number" ? frame.params.seq : NaN),
   result: (frame) => frame.result,
@@ -82,6 +87,8 @@ export const dialect = {
     const text = frame && said(frame);
     if (text === undefined) return undefined;
     const tail = before.slice(from);
+    // An interrupted turn of 0.17 says that it was interrupted, and not what there was of it.
+    if (frame.params.payload.status === "interrupted" && !text.trim().startsWith(tail.trim())) return before;
     const lead = tail.length - tail.trimStart().length;
     if (tail.trim() === text.trim()) return before.slice(0, from + lead) + text.trimStart();
     if (before.trimEnd().endsWith(text.trim())) return before.trimEnd();

@@ -234,6 +234,9 @@ async fn upgrade(
 }
 
 async fn status(Shared(gateway): Shared<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    if gateway.step(|state, _| state.down) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
     let answer = gateway.step(|state, _| {
         let version = state.config.version.name();
         json!({"version": version, "auth_required": state.config.gated, "gateway_running": true})

@@ -1,7 +1,8 @@
-//! What is known of the server's methods by their names: which belong to the session, which open one, which change nothing.
+//! What is known of the server's methods by their names (which belong to the session, which open one, which change nothing),
+//! and how calls and the URL are written.
 
 use crate::protocol::calls::Call;
-use crate::wire::push_json_string;
+use crate::wire::{push_json_string, push_number};
 use alloc::string::String;
 
 /// An object with one text in it.
@@ -28,8 +29,14 @@ pub fn within(session: &str, params: &str) -> String {
 
 /// The id that the parameters name. In JSON a quote inside a text has a backslash before it.
 pub fn session_of(params: &str) -> Option<&str> {
-    let (_, rest) = params.split_once("\"session_id\":\"")?;
-    rest.split_once('"').map(|(session, _)| session)
+    const NAME: &str = "\"session_id\":\"";
+    let rest = params.get(find(params, NAME)? + NAME.len()..)?;
+    rest.split('"').next()
+}
+
+/// Where a part stands in a text. The standard library's search is made for long texts, and weighs 7 kB.
+pub fn find(text: &str, part: &str) -> Option<usize> {
+    text.as_bytes().windows(part.len().max(1)).position(|window| window == part.as_bytes())
 }
 
 /// Whether a call is about the line's session, and leaves its id to us.
@@ -53,4 +60,30 @@ pub fn only_reads(method: &str) -> bool {
     const NAMES: [&str; 9] =
         [".list", "_list", ".history", ".status", ".usage", ".most_recent", ".catalog", ".resolve", ".options"];
     NAMES.iter().any(|name| method.ends_with(name)) || method.starts_with("complete.") || opens(method)
+}
+
+/// The id of a call that is the line's own, as JSON: those of the page's are numbers.
+pub fn own_id(kind: char, number: u32) -> String {
+    let mut id = String::from("\"");
+    id.push(kind);
+    push_number(&mut id, u64::from(number));
+    id.push('"');
+    id
+}
+
+/// A token in the query of a URL.
+pub fn in_query(token: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut query = String::from("?token=");
+    for byte in token.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            query.push(char::from(byte));
+        } else {
+            query.push('%');
+            for half in [byte >> 4, byte & 15] {
+                query.push(HEX.get(usize::from(half)).copied().map_or('0', char::from));
+            }
+        }
+    }
+    query
 }

@@ -2,6 +2,7 @@
 //! follows from the order of things. What frames mean is said in hermes.rs.
 
 use crate::protocol::calls::Calls;
+use crate::protocol::hermes::methods::find;
 use crate::protocol::{Context, Word};
 use crate::time::Instant;
 use crate::wire::{FrameId, Handle, View};
@@ -317,7 +318,7 @@ impl Turns {
             view.boolean("result/running") == Some(true) || view.boolean("result/inflight/streaming") == Some(true);
         let (user, queued) = (text("result/inflight/user"), text("result/queued/user"));
         let is_it = |run: &Run| {
-            let merged = run.phase == Phase::Queued && user.contains(&run.prompt);
+            let merged = run.phase == Phase::Queued && find(&user, &run.prompt).is_some();
             (run.prompt.is_empty() && run.phase == Phase::Live)
                 || (!run.prompt.is_empty() && (user == run.prompt || merged))
         };
@@ -339,7 +340,7 @@ impl Turns {
                 at += 1;
             } else if live && run.phase == Phase::Steered {
                 at += 1;
-            } else if !run.prompt.is_empty() && queued.contains(&run.prompt) {
+            } else if !run.prompt.is_empty() && find(&queued, &run.prompt).is_some() {
                 run.phase = Phase::Queued;
                 let handle = run.handle;
                 calls.started(cx, handle, FrameId::NONE);
@@ -393,7 +394,7 @@ fn last_row(view: &dyn View, prompt: &str, latest: bool) -> Option<(usize, bool)
         let role = view.string(&at(row, "/role")).unwrap_or_default();
         answered |= role == "assistant";
         if role == "user" {
-            let it = prompt.is_empty() || view.string(&at(row, "/text")).unwrap_or_default().trim() == prompt;
+            let it = prompt.is_empty() || view.string(&at(row, "/text")).unwrap_or_default().trim_ascii() == prompt;
             if it || latest {
                 return it.then_some((row, answered));
             }
