@@ -2,6 +2,7 @@
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import { CASES, SPEAKERS, pageOf } from "./page/protocols.mjs";
 
 const here = import.meta.dirname;
 
@@ -20,12 +21,9 @@ export async function bundles(e2e) {
   const modules = path.join(e2e, "node_modules");
   const { build } = createRequire(path.join(e2e, "package.json"))("esbuild");
   const scripts = new Map();
-  for (const [name, { module }] of Object.entries(CLIENTS)) {
+  for (const [name, contents] of pages()) {
     const { outputFiles } = await build({
-      stdin: {
-        contents: `import { install } from "./rig.mjs"; import * as client from "./clients/${module}.mjs"; install(client);`,
-        resolveDir: path.join(here, "page"),
-      },
+      stdin: { contents, resolveDir: path.join(here, "page") },
       nodePaths: [modules],
       bundle: true,
       write: false,
@@ -37,6 +35,20 @@ export async function bundles(e2e) {
     scripts.set(name, outputFiles[0].text);
   }
   return scripts;
+}
+
+/** What starts each client's page. Each protocol's is a page of its own: what one makes the engine expect is none of the others' business. */
+function* pages() {
+  for (const [name, { module }] of Object.entries(CLIENTS)) {
+    yield [name, `import { install } from "./rig.mjs"; import * as client from "./clients/${module}.mjs"; install(client);`];
+  }
+  for (const name of Object.keys(CASES)) {
+    for (const speaker of SPEAKERS) {
+      const module = speaker === "moorline" ? "protocol-moorline" : "protocol-floor";
+      const imports = `import { install } from "./protocol-rig.mjs"; import { CASES } from "./protocols.mjs"; import * as clients from "./clients/${module}.mjs";`;
+      yield [pageOf(name, speaker), `${imports} install(CASES["${name}"], clients);`];
+    }
+  }
 }
 
 /** The versions that are measured, by client. */

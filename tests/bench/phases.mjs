@@ -4,6 +4,7 @@
  */
 import { CLIENTS } from "./bundles.mjs";
 import { SHAPES } from "./page/frames.mjs";
+import { CASES, SPEAKERS, pageOf } from "./page/protocols.mjs";
 
 const EVERYBODY = Object.keys(CLIENTS);
 /** Where listeners make no difference, moorline without DOM events is moorline. */
@@ -93,6 +94,70 @@ export async function net(bench) {
   }
   await browser.close();
   return found;
+}
+
+/**
+ * The further protocols, each against its own hand-written floor: ns per frame in the page, and over loopback frames a second
+ * and µs of the page's main thread: `{case: {ns|idle|perSecond|cpu: {speaker: []}}}`.
+ */
+export async function protocols(bench) {
+  const found = {};
+  for (const name of bench.options.cases) {
+    await protocolInPage(bench, name, found);
+    await protocolOverLoopback(bench, name, found);
+  }
+  return found;
+}
+
+/** A speaker's page by its place in `SPEAKERS`. */
+const speakers = (name) => SPEAKERS.map((speaker) => pageOf(name, speaker));
+const speakerOf = (page) => SPEAKERS.find((speaker) => page.endsWith(`--${speaker}`));
+
+async function protocolInPage(bench, name, found) {
+  const { quick, rounds } = bench.options;
+  const sliceMs = quick ? 40 : 60;
+  const launches = quick ? 1 : Math.min(LAUNCHES, rounds);
+  for (let launch = 0; launch < launches; launch++) {
+    const { browser, open, each } = await pages(bench, speakers(name));
+    await each((page) => page.bench("up", "fake"));
+    const turns = share(rounds, launch, launches) * (quick ? 1 : 4);
+    for (let turn = 0; turn <= turns; turn++) {
+      bench.say(`${name} in the page: launch ${launch + 1} of ${launches}, turn ${turn} of ${turns}`);
+      for (const page of rotated(speakers(name), turn)) {
+        const { ns, idle, frames, heard } = await open.get(page).bench("inbound", turn === 0 ? 4 * sliceMs : sliceMs);
+        if (heard !== frames) throw new Error(`${page}: ${heard} of ${frames} frames were heard`);
+        if (turn === 0) continue;
+        put(found, name, "ns", speakerOf(page), ns);
+        put(found, name, "idle", speakerOf(page), idle);
+      }
+    }
+    await browser.close();
+  }
+}
+
+async function protocolOverLoopback(bench, name, found) {
+  const { quick, rounds } = bench.options;
+  const { browser, open, each } = await pages(bench, speakers(name));
+  await each((page) => page.bench("up", "real"));
+  const { stretch, asks } = CASES[name];
+  const count = asks ? stretch : quick ? 2000 : 6000;
+  for (let round = 0; round <= rounds; round++) {
+    bench.say(`${name} over loopback: round ${round} of ${rounds}`);
+    for (const address of rotated(speakers(name), round)) {
+      const page = open.get(address);
+      await page.bench("ask", count);
+      const before = await page.cpu();
+      const heard = page.bench("expect", count);
+      await page.run("0");
+      await bench.server.flood(address, count);
+      const ms = await heard;
+      const cpu = (await page.cpu()) - before;
+      if (round === 0) continue;
+      put(found, name, "perSecond", speakerOf(address), (count / ms) * 1000);
+      put(found, name, "cpu", speakerOf(address), (cpu / count) * 1e6);
+    }
+  }
+  await browser.close();
 }
 
 /** `send()` while open: ns on a fake socket, and over loopback µs per call and messages a second: `{fake|call|perSecond: {client: []}}`. */

@@ -2,9 +2,12 @@
 import { CLIENTS } from "./bundles.mjs";
 import { least, median, most, ofLeast, paired } from "./figures.mjs";
 import { SHAPES } from "./page/frames.mjs";
+import { CASES } from "./page/protocols.mjs";
 
 /** Differences below this are none. */
 const NOISE = 1.03;
+/** What a frame of a further protocol may cost, times its floor. */
+const PROTOCOL_TARGET = 1.3;
 const MB = 2 ** 20;
 const PEERS = ["reconnecting", "partysocket"];
 
@@ -105,6 +108,38 @@ export function flush(found) {
   ].join("\n\n");
 }
 
+export function protocols(found) {
+  const rows = Object.entries(found).map(([name, { ns, perSecond, cpu }]) => [
+    CASES[name].title,
+    spread(ns.floor),
+    spread(ns.moorline),
+    number(ofLeast(ns.moorline, ns.floor), 2),
+    `**${number(paired(ns.moorline, ns.floor), 2)}**`,
+    number(paired(ns.control, ns.floor), 2),
+    `${number(median(perSecond.floor))} ${number(median(perSecond.moorline))}`,
+    `${number(median(cpu.floor), 1)} ${number(median(cpu.moorline), 1)}`,
+    number(paired(cpu.moorline, cpu.floor), 2),
+  ]);
+  return [
+    "## Inbound, the further protocols",
+    "Each against what one writes for it by hand: `JSON.parse`, a `Map` by identifier, run or id, a callback (for answers, a promise). Left in the page (a fake socket), right over loopback.",
+    table(
+      [
+        "frame",
+        "floor, ns",
+        "moorline, ns",
+        "× floor, of the least",
+        "× floor, paired median",
+        "floor × itself",
+        "frames/s (floor, moorline)",
+        "main thread, µs per frame (floor, moorline)",
+        "× floor, main thread",
+      ],
+      rows,
+    ),
+  ].join("\n\n");
+}
+
 /** Plain sentences about the targets, of what was measured. */
 export function verdict(results) {
   const sentences = [];
@@ -134,6 +169,20 @@ export function verdict(results) {
       slower.length === 0
         ? "No peer was faster."
         : `A peer was faster for ${slower.map(([shape]) => SHAPES[shape].title).join(", ")}.`,
+    );
+  }
+  if (results.protocols) {
+    const rows = Object.entries(results.protocols).map(([name, { ns, cpu }]) => ({
+      title: CASES[name].title,
+      ratio: Math.min(ofLeast(ns.moorline, ns.floor), paired(ns.moorline, ns.floor)),
+      cpu: paired(cpu.moorline, cpu.floor),
+    }));
+    const list = (rows) => rows.map(({ title, ratio, cpu }) => `${title} ${number(ratio, 2)} (over loopback ${number(cpu, 2)})`).join("; ");
+    const missed = rows.filter(({ ratio }) => ratio > PROTOCOL_TARGET);
+    sentences.push(
+      missed.length === 0
+        ? `Every further protocol keeps to ${PROTOCOL_TARGET} × its floor: ${list(rows)}.`
+        : `Of the further protocols, above ${PROTOCOL_TARGET} × their floor are ${list(missed)}.`,
     );
   }
   if (results.flush) {

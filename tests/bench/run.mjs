@@ -9,15 +9,17 @@ import { parseArgs } from "node:util";
 import { Browser } from "./browser.mjs";
 import { bundles, versions } from "./bundles.mjs";
 import { describe } from "./machine.mjs";
+import { CASES } from "./page/protocols.mjs";
 import * as phases from "./phases.mjs";
 import * as report from "./report.mjs";
 import { serve } from "./server.mjs";
 
-const PARTS = ["inbound", "net", "outbound", "flush"];
+const PARTS = ["inbound", "net", "outbound", "flush", "protocols"];
 
 const USAGE = `cargo xtask bench [-- flags]
   --rounds N     how many rounds are counted after the warm-up (default 7)
   --only PART    ${PARTS.join(", ")}; may be given more than once
+  --case NAME    of the protocols: ${Object.keys(CASES).join(", ")}; may be given more than once
   --quick        a rough look: 3 short rounds, one launch, a fifth of the messages
   --json FILE    every single measurement as well`;
 
@@ -26,6 +28,7 @@ function options() {
     options: {
       rounds: { type: "string" },
       only: { type: "string", multiple: true },
+      case: { type: "string", multiple: true },
       quick: { type: "boolean", default: false },
       json: { type: "string" },
       help: { type: "boolean", default: false },
@@ -36,7 +39,11 @@ function options() {
   for (const part of values.only ?? []) {
     if (!PARTS.includes(part)) throw new Error(`--only takes ${PARTS.join(", ")}, not ${part}\n\n${USAGE}`);
   }
-  return { ...values, rounds, only: values.only ?? PARTS };
+  const cases = Object.keys(CASES);
+  for (const name of values.case ?? []) {
+    if (!cases.includes(name)) throw new Error(`--case takes ${cases.join(", ")}, not ${name}\n\n${USAGE}`);
+  }
+  return { ...values, rounds, only: values.only ?? PARTS, cases: values.case ?? cases };
 }
 
 /** What xtask tells us, or what stands where it would put it. */

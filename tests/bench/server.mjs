@@ -1,6 +1,7 @@
 /**
  * The loopback server, in a thread of its own: it serves the clients' pages and their WebSockets, sends bursts of frames
- * that were encoded beforehand, and counts what arrives without looking into it. It is told what to do by messages.
+ * that were encoded beforehand, and counts what arrives without looking into it, unless a protocol's script has to answer.
+ * It is told what to do by messages.
  */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -8,6 +9,7 @@ import { createServer } from "node:http";
 import path from "node:path";
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
 import { GREETING, SHAPES, texts } from "./page/frames.mjs";
+import { caseOf } from "./page/protocols.mjs";
 
 /** Starts the thread. The answer's `ask` hands it a task and waits for what comes of it. */
 export async function serve(scripts, pkg) {
@@ -41,6 +43,8 @@ export async function serve(scripts, pkg) {
     /** Answers at once when counting has begun; `arrived` then waits for so many frames of the client's. */
     count: (client) => ask({ task: "count", client }),
     arrived: (client, count) => ask({ task: "arrived", client, count }),
+    /** Sends so many frames of a protocol's flood to a client, once it has asked for them. */
+    flood: (client, count) => ask({ task: "flood", client, count }),
     close: () => worker.terminate(),
   };
 }
@@ -48,8 +52,8 @@ export async function serve(scripts, pkg) {
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
 
 /** A text frame as a server sends it. */
-function encode(text) {
-  const payload = Buffer.from(text);
+function encode(frame) {
+  const payload = Buffer.from(typeof frame === "string" ? frame : JSON.stringify(frame));
   const head =
     payload.length < 126 ? Buffer.from([0x81, payload.length]) : Buffer.from([0x81, 126, payload.length >> 8, payload.length & 255]);
   return Buffer.concat([head, payload]);
@@ -85,10 +89,35 @@ class Counter {
   }
 }
 
+/** The texts that a browser sends, for a script that answers them. */
+class Texts {
+  closing = false;
+  #rest = Buffer.alloc(0);
+
+  *take(chunk) {
+    let rest = Buffer.concat([this.#rest, chunk]);
+    while (rest.length >= 6) {
+      const short = rest[1] & 127;
+      const extended = short === 126 ? 2 : short === 127 ? 8 : 0;
+      if (rest.length < 6 + extended) break;
+      const length = extended === 0 ? short : extended === 2 ? rest.readUInt16BE(2) : Number(rest.readBigUInt64BE(2));
+      const start = 6 + extended;
+      if (rest.length < start + length) break;
+      const mask = rest.subarray(start - 4, start);
+      const payload = Buffer.from(rest.subarray(start, start + length)).map((byte, at) => byte ^ mask[at & 3]);
+      if ((rest[0] & 15) === 1) yield payload.toString();
+      if ((rest[0] & 15) === 8) this.closing = true;
+      rest = rest.subarray(start + length);
+    }
+    this.#rest = rest;
+  }
+}
+
 function run({ scripts, pkg }) {
   const encoded = Object.fromEntries(Object.keys(SHAPES).map((shape) => [shape, texts(shape).map(encode)]));
   const sockets = new Map();
   const counters = new Map();
+  const peers = new Map();
   const nameOf = (request) => String(request.headers.host).split(".")[0];
 
   const server = createServer(async (request, response) => {
@@ -113,7 +142,10 @@ function run({ scripts, pkg }) {
     const key = createHash("sha1").update(`${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
     socket.setNoDelay(true);
     socket.on("error", () => socket.destroy());
-    socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${key}\r\n\r\n`);
+    const about = caseOf(client);
+    const chosen = about?.subprotocol ? `Sec-WebSocket-Protocol: ${about.subprotocol}\r\n` : "";
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${key}\r\n${chosen}\r\n`);
+    if (about) return follow(client, socket, about);
     socket.write(encode(GREETING));
     const frames = new Counter();
     socket.on("data", (chunk) => {
@@ -125,6 +157,30 @@ function run({ scripts, pkg }) {
     socket.on("end", () => socket.end());
     sockets.set(client, socket);
   });
+
+  /** The script of a protocol. */
+  function follow(client, socket, about) {
+    const peer = about.peer((frame) => socket.write(encode(frame)));
+    const texts = new Texts();
+    socket.on("data", (chunk) => {
+      for (const text of texts.take(chunk)) peer.heard(JSON.parse(text));
+      peers.get(client)?.look();
+      if (texts.closing) socket.end(Buffer.from([0x88, 0]));
+    });
+    socket.on("end", () => socket.end());
+    sockets.set(client, socket);
+    peers.set(client, { peer, look() {} });
+    peer.opened();
+  }
+
+  /** Whoever makes calls is answered when all of them are there. */
+  async function flood(client, count) {
+    const entry = peers.get(client);
+    const { peer } = entry;
+    if ("asked" in peer) await new Promise((resolve) => ((entry.look = () => peer.asked >= count && resolve()), entry.look()));
+    const frames = [...(peer.begins?.() ?? []), ...Array.from({ length: count }, () => peer.next())].map(encode);
+    for (let at = 0; at < frames.length; at += 256) await burst(sockets.get(client), frames.slice(at, at + 256), Math.min(256, frames.length - at));
+  }
 
   function count(client, more) {
     const counter = counters.get(client);
@@ -152,6 +208,9 @@ function run({ scripts, pkg }) {
     const answer = (value) => parentPort.postMessage({ id, answer: value });
     if (task === "burst") {
       await burst(sockets.get(client), encoded[shape], wanted);
+      answer();
+    } else if (task === "flood") {
+      await flood(client, wanted);
       answer();
     } else if (task === "count") {
       counters.set(client, { frames: 0, wanted: 0, answer: undefined });

@@ -19,7 +19,7 @@ export const ROUTES = [
 export const GREETING = JSON.stringify({ type: "session-init", token: "bench-token", clientId: "bench-client" });
 
 /** The same numbers in every run. */
-function dice(seed) {
+export function dice(seed) {
   let state = seed >>> 0;
   return (below) => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -29,7 +29,7 @@ function dice(seed) {
 
 const WORDS = "anchor beacon cable drift ebb ferry gale harbour inlet jetty keel lantern mooring north oar pier quay".split(" ");
 
-const words = (pick, length) => {
+export const words = (pick, length) => {
   let text = "";
   while (text.length < length) text += `${WORDS[pick(WORDS.length)]} `;
   return text.slice(0, length);

@@ -4,6 +4,7 @@
  */
 import { FakeSocket } from "./fake-socket.mjs";
 import { GREETING, SHAPES, outbound, texts } from "./frames.mjs";
+import { tasks, trimmed } from "./sampling.mjs";
 
 const RealSocket = globalThis.WebSocket;
 /** A clock that ticks every 5 µs needs batches many ticks long; the machine interrupts long ones. */
@@ -93,19 +94,6 @@ function listen() {
   }
 }
 
-/** Runs `step` again and again, each time in a task of its own, until it answers `false`. */
-function tasks(step) {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      if (step()) return port2.postMessage(0);
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(0);
-  });
-}
-
 /** How many calls fill a batch. The best of a few tries decides: an interruption is not the cost of a call. */
 async function batch(act) {
   let count = 1;
@@ -125,10 +113,7 @@ async function batch(act) {
   return Math.max(1, Math.round((count * BATCH_MS) / best));
 }
 
-/**
- * Nanoseconds per call of `act(count)` counted by one: the mean of the batches between the 5th and the 50th percentile, so
- * that interruptions and garbage collection are out of it.
- */
+/** Nanoseconds per call of `act(count)` counted by one. */
 async function sampled(act, ms) {
   const count = await batch(act);
   const times = [];
@@ -140,9 +125,7 @@ async function sampled(act, ms) {
     times.push(now - start);
     return now < end;
   });
-  times.sort((a, b) => a - b);
-  const kept = times.slice(Math.floor(times.length * 0.05), Math.max(1, Math.ceil(times.length * 0.5)));
-  return (kept.reduce((sum, time) => sum + time, 0) / kept.length / count) * 1e6;
+  return (trimmed(times) / count) * 1e6;
 }
 
 const prepared = new Map();
