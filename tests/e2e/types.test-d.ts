@@ -3,6 +3,8 @@ import { Moorline, MoorlineError, type Cause, type ErrorCode, type LineEventMap,
 import { Moorline as Inline } from "moorline/inline";
 import { WebSocketClient, wsClient } from "moorline/nexus";
 import { MoorLineElement } from "moorline/element";
+import { type CableSubscription, createConsumer, Moorline as Cable, Subscription } from "moorline/action-cable";
+import { AgentSession, type Said } from "moorline/agent-session";
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const same = <A, B>(answer: Same<A, B>): void => void answer;
@@ -164,3 +166,45 @@ wsClient.disconnect();
 same<typeof wsClient, WebSocketClient>(true);
 const element: HTMLElement = new MoorLineElement();
 element.setAttribute("url", "wss://x");
+
+// Action Cable.
+const cable = new Cable("wss://x/cable", { protocol: "action-cable", actionCable: { anycable: true, sortKeys: true } });
+// @ts-expect-error It speaks one protocol.
+new Cable("wss://x/cable", { protocol: "nexus" });
+const chat = cable.subscribe<{ text: string }>({ channel: "ChatChannel", room: 7 }, { since: new Date(0) });
+same<typeof chat, CableSubscription<{ text: string }>>(true);
+cable.subscribe("ChatChannel");
+// @ts-expect-error Parameters name a channel.
+cable.subscribe({ room: 7 });
+same<ReturnType<typeof chat.perform>, Promise<void>>(true);
+void chat.perform("speak", { text: "hello" }, { timeoutMs: 500, signal: new AbortController().signal });
+chat.addEventListener("message", ({ detail }) => same<typeof detail, { text: string }>(true));
+chat.addEventListener("confirmed", ({ detail }) => same<typeof detail, { reconnected: boolean }>(true));
+chat.on("rejected", (reason) => same<typeof reason.code, ErrorCode>(true));
+// @ts-expect-error There is no such event.
+chat.on("connected", () => {});
+void (async () => {
+  for await (const { text } of chat) same<typeof text, string>(true);
+});
+const consumer = createConsumer("/cable");
+createConsumer(() => new URL("wss://x/cable"));
+const mixed = consumer.subscriptions.create(
+  { channel: "ChatChannel", room: 7 },
+  {
+    label: "mine",
+    connected({ reconnected }) {
+      same<typeof reconnected, boolean>(true);
+      this.perform("appear", { label: this.label });
+    },
+    received(message) {
+      void message;
+    },
+  },
+);
+same<typeof mixed.label, string>(true);
+const plain: Subscription = mixed;
+same<ReturnType<typeof plain.perform>, boolean>(true);
+const agent = new AgentSession(cable, { channel: "SessionChannel", sessionId: 1, order: ({ n }) => n });
+agent.addEventListener("change", ({ detail }) => same<typeof detail, readonly Said[]>(true));
+// @ts-expect-error What was said is read.
+agent.messages[0]!.content = "else";
