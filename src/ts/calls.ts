@@ -132,7 +132,7 @@ export abstract class CallLine<O extends LineOptions = LineOptions> extends Prot
           (page) => {
             this.#arrived = true;
             clearTimeout(timer);
-            if (!over) page.command(verb, handle, { told }, texts, Math.ceil(timeoutMs + asked - performance.now()));
+            if (!over) page.command(verb, handle, { told }, texts, timer ? timeoutMs + asked - performance.now() : timeoutMs);
           },
           (error) => end(STILLBORN, error),
         );
