@@ -438,12 +438,7 @@ impl Context<'_> {
 /// Takes an item out of a list. `Vec::remove` would say which number was wrong, with formatting that weighs as much as a
 /// protocol.
 pub fn take_at<T>(list: &mut Vec<T>, at: usize) -> Option<T> {
-    let mut place = 0;
-    let is_it = |_: &mut T| {
-        place += 1;
-        place == at + 1
-    };
-    list.extract_if(.., is_it).next()
+    (at < list.len()).then(|| list.remove(at))
 }
 
 /// The protocol that the options name; `None` where this build has none of that name.

@@ -229,6 +229,12 @@ impl OpenClaw {
         cx.send_now(out);
     }
 
+    fn forget_own(&mut self, unwanted: &Own) {
+        while let Some(at) = self.own.iter().position(|(_, own)| own == unwanted) {
+            take_at(&mut self.own, at);
+        }
+    }
+
     fn answer(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
         let view = inbound.view;
         let (Some(id), Some(ok)) = (view.string("id"), view.boolean("ok")) else {
@@ -462,7 +468,7 @@ impl Protocol for OpenClaw {
     }
 
     fn probe(&mut self, cx: &mut Context<'_>) {
-        self.own.retain(|(_, own)| *own != Own::Probe);
+        self.forget_own(&Own::Probe);
         self.ask_own(cx, Own::Probe, "health", "");
     }
 
@@ -535,9 +541,9 @@ impl Protocol for OpenClaw {
             Phase::Greeting if self.device.is_none() => {
                 self.device = Some(first.zip(second));
                 if let Some(text) = third {
-                    let mut words = words(&text);
-                    let token = words.next().unwrap_or_default().into();
-                    self.kept = Some(Kept { token, scopes: words.map(String::from).collect() });
+                    let mut scopes = words(&text);
+                    let token = take_at(&mut scopes, 0).unwrap_or_default();
+                    self.kept = Some(Kept { token, scopes });
                 }
                 self.prove(cx);
             }
@@ -596,10 +602,18 @@ fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     None
 }
 
-/// What stands between spaces and commas. Splitting bytes takes less code than splitting text.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    let parts = text.as_bytes().split(|byte| *byte == b' ' || *byte == b',');
-    parts.filter(|part| !part.is_empty()).filter_map(|part| core::str::from_utf8(part).ok())
+/// What stands between spaces and commas. std's search in texts weighs more than this.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    for c in text.chars().chain([' ']) {
+        if c != ' ' && c != ',' {
+            word.push(c);
+        } else if !word.is_empty() {
+            words.push(core::mem::take(&mut word));
+        }
+    }
+    words
 }
 
 fn quoted(text: &str) -> String {

@@ -9,7 +9,6 @@ use crate::protocol::calls::AfterLoss;
 use crate::protocol::{Command, Context, Inbound, Verb, Word, take_at};
 use crate::time::Instant;
 use crate::wire::{FrameId, Handle, View, push_json_string, push_number};
-use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -66,7 +65,7 @@ impl Run {
 #[derive(Debug, Default)]
 pub struct Runs {
     open: Vec<Run>,
-    ended: VecDeque<String>,
+    ended: Vec<String>,
     begun: u32,
     /// Session and run of what was cancelled while there was no line.
     aborts: Vec<(String, String)>,
@@ -362,9 +361,9 @@ impl OpenClaw {
         // A run that is refused may be somebody else's.
         if !open && word != Word::Refused && !id.is_empty() && !ended.contains(&id) {
             if ended.len() >= MOST_ENDED {
-                ended.pop_front();
+                take_at(ended, 0);
             }
-            ended.push_back(id);
+            ended.push(id);
         }
     }
 
@@ -498,7 +497,9 @@ impl OpenClaw {
             } else {
                 // A history that has not come by now will not.
                 let session = run.session.clone();
-                self.own.retain(|(_, own)| !matches!(own, Own::History { session: asked, .. } if *asked == session));
+                for again in [false, true] {
+                    self.forget_own(&Own::History { session: session.clone(), again });
+                }
                 self.look(cx, handle);
             }
         }
