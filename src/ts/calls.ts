@@ -62,7 +62,7 @@ export abstract class CallLine<O extends LineOptions = LineOptions> extends Prot
   /** @internal */
   protected abstract override readonly dialect: CallDialect;
   readonly #handlers = new Map<string, Handler>();
-  #arrived = false;
+  /** Calls that wait for wasm. */
   #early = 0;
 
   /**
@@ -108,6 +108,7 @@ export abstract class CallLine<O extends LineOptions = LineOptions> extends Prot
     const handle = this.nextHandle();
     const asked = performance.now();
     let over = false;
+    let here = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const told: Hearer["told"] = (...facts) => {
       over ||= hearer.told(...facts);
@@ -119,23 +120,25 @@ export abstract class CallLine<O extends LineOptions = LineOptions> extends Prot
     };
     const end = (word: number, error?: unknown) => told(word, error, 0, "");
     // Before Rust is there nobody else knows of the call.
-    const cancel = () => void (this.#arrived ? this.say(CANCEL, handle) : end(CANCELLED));
+    const cancel = () => void (here ? this.say(CANCEL, handle) : end(CANCELLED));
     try {
       if (!(timeoutMs >= 0)) refuse("config.invalid", "timeoutMs is not a number from 0");
       const texts = [method, params === undefined ? undefined : stringify(params), idempotencyKey];
       if (signal?.aborted) end(CANCELLED);
-      else if (!this.#arrived && this.#early++ >= MOST_EARLY) told(REJECTED, undefined, 0, "call.queue-full");
+      else if (this.#early >= MOST_EARLY) told(REJECTED, undefined, 0, "call.queue-full");
       else {
         signal?.addEventListener("abort", cancel);
-        if (!this.#arrived) timer = setTimeout(end, Math.min(timeoutMs, 2 ** 31 - 1), TIMED_OUT);
+        this.#early++;
         this.act(
           (page) => {
-            this.#arrived = true;
+            this.#early--;
+            here = true;
             clearTimeout(timer);
             if (!over) page.command(verb, handle, { told }, texts, timer ? timeoutMs + asked - performance.now() : timeoutMs);
           },
           (error) => end(STILLBORN, error),
         );
+        if (!here && !over) timer = setTimeout(end, Math.min(timeoutMs, 2 ** 31 - 1), TIMED_OUT);
       }
     } catch (error) {
       end(STILLBORN, error);
