@@ -119,7 +119,9 @@ for (const version of VERSIONS)
     await heard(page, "ws-disconnected");
     await gateway.faults({ reset: false });
     const cut = await until(page, "cut", "final");
-    expect(cut.types).toContain("resumed");
+    expect(cut.types.filter((type) => type === "resumed")).toHaveLength(1);
+    const resumed = cut.events.find((event) => event.type === "resumed") as { text: string };
+    expect(cut.result!.startsWith(resumed.text.trim()) && resumed.text !== "").toBe(true);
     expect(cut.text).toBe(cut.result);
     expect(cut.result!.trim().split(/\s+/)).toHaveLength(60);
     const { result: history } = await request(page, "session.history");
@@ -282,6 +284,19 @@ test("failures of a turn are errors with the server's words", async ({ launch, o
   }
   expect(await request(page, "no.such.method")).toMatchObject({ code: "call.remote", cause: { code: -32601 } });
   expect(await request(page, "session.resume", { session_id: "nobody" })).toMatchObject({ cause: { code: 4007 }, retryable: false });
+});
+
+test("a token that the server refuses ends the line with a reason, and not in a loop", async ({ launch, open }) => {
+  const gateway = await launch();
+  await control(gateway, "config", { token: "another" });
+  const page = await open(gateway, "blank.html");
+  await mooring(page, gateway.ws, { reconnect: { baseDelayMs: 20, jitter: "none" } });
+  const [failed] = await heard(page, "ws-failed");
+  expect(failed).toMatchObject({ cause: "unauthorized", attempts: 5 });
+  // The page has another token, and connects.
+  await control(gateway, "config", { token: TOKEN });
+  await page.evaluate(() => hermes.line.connect());
+  await heard(page, "ws-connected");
 });
 
 test("a stalled server is not a connection, and a restart is survived", async ({ launch, open }) => {
