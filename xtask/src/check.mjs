@@ -83,9 +83,9 @@ if (!wasm.get(protocols[0]).equals(readFileSync(join(folder, "moorline_bg.wasm")
 for (const [name, path] of entries) {
   const reached = new Set([path]);
   for (const file of reached) for (const { path } of outputs[file]?.imports ?? []) reached.add(path);
-  const texts = [...reached].map((file) => readFileSync(join(folder, basename(file)), "latin1"));
+  const sources = [...reached].flatMap((file) => Object.keys(outputs[file]?.inputs ?? {}));
   const due = ["index", "agent-session"].includes(name) ? "" : protocols.includes(name) ? name : protocols[0];
-  const carried = protocols.filter((protocol) => texts.some((text) => text.includes(wasm.get(protocol).toString("base64"))));
+  const carried = protocols.filter((protocol) => sources.some((source) => source.endsWith(`/${protocol}/bytes.js`)));
   // While two protocols' wasm is the same to the byte, either is both.
   const same = carried.every((protocol) => due && wasm.get(protocol).equals(wasm.get(due)));
   if (!same || carried.includes(due) !== (due !== "")) wrong.push(`${name}.js: carries the wasm of ${carried.join(", ") || "none"}, not of ${due || "none"}`);
