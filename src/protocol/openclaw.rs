@@ -37,6 +37,8 @@ const TYPES: [(&str, Becomes); 6] = [
 
 /// How long a gateway that said that it restarts is looked for again and again.
 const HURRY_MS: u64 = 60_000;
+/// An older gateway forgets its keys after five minutes.
+const KEYS_MS: u64 = 240_000;
 /// A second "your rights have changed" within so short a time will not be the last.
 const KICK_MS: u64 = 60_000;
 /// Behind the announcement of a shutdown nothing is sent any more; it closes within milliseconds.
@@ -124,6 +126,10 @@ pub struct OpenClaw {
     /// There was a hello; and of which start of the gateway.
     greeted: bool,
     boot: Option<String>,
+    /// Since when there is no connection.
+    lost_at: Option<Instant>,
+    /// The gateway still has the keys that it had when the line was lost.
+    has_keys: bool,
     calls: Calls,
     own: Vec<(u32, Own)>,
     next_own: u32,
@@ -164,6 +170,8 @@ impl OpenClaw {
             max_payload: f64::INFINITY,
             greeted: false,
             boot: None,
+            lost_at: None,
+            has_keys: true,
             calls: Calls::new(config),
             own: Vec::new(),
             next_own: 0,
@@ -478,6 +486,9 @@ impl Protocol for OpenClaw {
 
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition> {
         let was_ready = self.phase == Phase::Ready;
+        if was_ready {
+            self.lost_at = Some(cx.now);
+        }
         self.phase = Phase::Away;
         self.closing = None;
         self.own.clear();

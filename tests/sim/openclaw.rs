@@ -663,3 +663,54 @@ fn a_gateway_without_read_scope_is_asked_for_nothing() {
         connecting()
     ));
 }
+
+#[test]
+fn a_gateway_that_has_forgotten_its_keys_is_not_asked_to_begin_again() {
+    let hello = |socket: u32, uptime: u32| {
+        format!(
+            "> received #{socket} {{\"type\":\"res\",\"id\":\"c\",\"ok\":true,\"payload\":{{\"protocol\":3,\"snapshot\":{{\"uptimeMs\":{uptime}}}}}}}"
+        )
+    };
+    let params = r#"{"sessionKey":"s","message":"one\n\u0001two","idempotencyKey":"k"}"#;
+    let back = |rows: &str, told: &str| {
+        play(&format!(
+            "{}{}
+             < event ws-connected
+             < event openclaw-hello {{\"...\":true}}
+             > run 1 chat.send key:k {params}
+             < transmit #1 {{\"id\":\"1\",\"...\":true}}
+             > received #1 {{\"type\":\"res\",\"id\":\"1\",\"ok\":true,\"payload\":{{\"runId\":\"k\",\"status\":\"started\"}}}}
+             < bind 1 k
+             < told 1 started
+             > closed #1 1006
+             < unbind k
+             < event ws-disconnected
+             < event ws-reconnecting
+             +4000ms
+             < open #2
+             {}{}
+             < event ws-connected {{\"recovered\":false}}
+             < event openclaw-hello {{\"...\":true}}
+             < transmit #2 {{\"id\":\"m1\",\"method\":\"chat.history\",\"...\":true}}
+             > received #2 {{\"type\":\"res\",\"id\":\"m1\",\"ok\":true,\"payload\":{{\"messages\":[{rows}]}}}}
+             {told}",
+            connecting(),
+            hello(1, 90_000),
+            greeted(2),
+            hello(2, 3000),
+        ));
+    };
+    back("", "< told 1 gap not-found\n< told 1 lost 1");
+    back(
+        r#"{"role":"user","content":"one\n\u0001two"},{"role":"assistant","content":"yes"}"#,
+        "< told 1 gap unnamed\n< told 1 final 2",
+    );
+    back(
+        r#"{"role":"user","content":"one\ntwo"},{"role":"assistant","content":"no"}"#,
+        "< told 1 gap not-found\n< told 1 lost 1",
+    );
+    back(
+        r#"{"role":"user","content":"one\n\u0001two"},{"role":"assistant","content":[],"stopReason":"error","errorMessage":"no model"}"#,
+        "< told 1 gap unnamed\n< told 1 failed 2",
+    );
+}

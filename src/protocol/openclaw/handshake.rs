@@ -1,7 +1,7 @@
 //! OpenClaw's handshake: what is signed and sent, what follows from the answer, and the ladder of refusals, on which no step
 //! is taken twice.
 
-use super::{DEVICE, GIVEN, Kept, OpenClaw, Phase, RATE_LIMIT_MS, joined, list, push_list, push_member};
+use super::{DEVICE, GIVEN, KEYS_MS, Kept, OpenClaw, Phase, RATE_LIMIT_MS, joined, list, push_list, push_member};
 use crate::error::{Cause, Fault};
 use crate::protocol::{Context, Inbound};
 use crate::wire::push_number;
@@ -93,7 +93,12 @@ impl OpenClaw {
         self.refused &= !DEVICE;
         self.hurry = None;
         let boot = view.string("payload/server/bootId");
-        let recovered = core::mem::replace(&mut self.greeted, true) && boot == self.boot;
+        let away_ms = self.lost_at.map_or(0, |at| cx.now.since(at));
+        // One that has been up for less than we were away has been started anew.
+        let up = view.number("payload/snapshot/uptimeMs").is_none_or(|up| up >= away_ms as f64);
+        let same = boot == self.boot && up;
+        self.has_keys = self.v4 || (same && away_ms < KEYS_MS);
+        let recovered = core::mem::replace(&mut self.greeted, true) && same;
         self.boot = boot;
         cx.ready(recovered);
         cx.emit(inbound);

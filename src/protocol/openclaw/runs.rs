@@ -384,7 +384,8 @@ impl OpenClaw {
             return;
         };
         cx.tell_more(handle, Word::Gap, FrameId::NONE, 0.0, "not-found".into());
-        if need == Need::Answer {
+        let ended = need == Need::Answer && (self.v4 || self.runs.by(handle).is_some_and(|run| !run.over));
+        if ended {
             self.end_run(cx, handle, Word::Final, FrameId::NONE, 0.0);
         } else {
             // The same key is the same deed.
@@ -448,7 +449,12 @@ impl OpenClaw {
                 continue;
             };
             run.until = Some(cx.now.after(LOOK_MS));
-            if !self.v4 {
+            if !self.has_keys {
+                // Asked again it would be carried out again.
+                run.need = Need::Answer;
+                run.over = true;
+                self.look(cx, handle);
+            } else if !self.v4 {
                 // Its history names no runs, but it knows its keys.
                 self.ask_again(handle);
             } else {
