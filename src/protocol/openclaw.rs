@@ -140,7 +140,8 @@ pub struct OpenClaw {
 impl OpenClaw {
     pub fn new(config: &Config, values: &dyn View) -> Self {
         let mut caps = list(values, "openclaw.caps", '.');
-        caps.extend(["session-scoped-events", "tool-events"].map(String::from));
+        // The last spares us the text of each run a second time, where the gateway is new enough to know it.
+        caps.extend(["session-scoped-events", "tool-events", "chat-only-assistant-text"].map(String::from));
         let mut scopes = list(values, "openclaw.scopes", '.');
         if scopes.is_empty() {
             scopes.extend(["operator.read", "operator.write"].map(String::from));

@@ -16,7 +16,7 @@ export interface OpenclawOptions extends LineOptions {
     scopes?: string[];
     /** A session whose events and runs are wanted from the start. Default: those in which this page sends are, from then on. */
     sessionKey?: string;
-    /** Capabilities to announce besides `"session-scoped-events"` and `"tool-events"`. Default: none. */
+    /** Capabilities to announce besides `"session-scoped-events"`, `"tool-events"` and `"chat-only-assistant-text"`. Default: none. */
     caps?: string[];
   };
   /** As everywhere; `probeTimeoutMs` is 10000 by default, for a gateway may be busy for seconds. */
