@@ -160,7 +160,9 @@ impl ActionCable {
             cx.tell(handle, Word::Cancelled, FrameId::NONE);
         }
         if let Some(channel) = self.of(handle) {
-            channel.members.retain(|member| member.handle != handle);
+            if let Some(at) = channel.members.iter().position(|member| member.handle == handle) {
+                take_at(&mut channel.members, at);
+            }
             cx.tell(handle, Word::Cancelled, FrameId::NONE);
             if channel.members.is_empty() && matches!(channel.stage, Stage::Live { .. }) {
                 channel.leave(cx);

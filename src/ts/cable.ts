@@ -237,7 +237,7 @@ export class CableSubscription<Message = any> extends EventTarget implements Asy
         return true;
       };
       // No whole number is no limit.
-      const limit = timeoutMs === undefined ? undefined : String(Math.ceil(timeoutMs));
+      const limit = timeoutMs === undefined ? undefined : String(Math.max(0, Math.ceil(timeoutMs)));
       handle = this.#command(PERFORM, { told }, [text, kind, limit], this.#handle);
       signal?.addEventListener("abort", cancel, { once: true });
     });
