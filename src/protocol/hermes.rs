@@ -17,7 +17,7 @@ use crate::time::Instant;
 use crate::wire::{CloseCode, Disposition, FrameId, Handle, Route, View, push_number};
 use alloc::string::String;
 use alloc::vec::Vec;
-use methods::{in_query, lives_in, object, only_reads, opens, own_id, session_of, within};
+use methods::{about, in_query, lives_in, only_reads, opens, own_id, session_of, within};
 use questions::{Questions, Send};
 use turns::Turns;
 
@@ -188,15 +188,12 @@ impl Hermes {
     fn begin(&mut self, cx: &mut Context<'_>, task: Task) {
         let runtime = self.runtime();
         let (method, params) = match (task, &self.session) {
-            (Task::Resume, Some(session)) => ("session.resume", object("session_id", &session.token)),
-            (Task::Activate | Task::Retake, _) => ("session.activate", object("session_id", &runtime)),
+            (Task::Resume, Some(session)) => ("session.resume", about(&session.token, "")),
+            (Task::Activate | Task::Retake, _) => ("session.activate", about(&runtime, "")),
             (Task::Replay, _) => {
-                let mut params = object("session_id", &runtime);
-                params.pop();
-                params.push_str(",\"last_seen\":");
-                push_number(&mut params, self.latest as u64);
-                params.push('}');
-                ("session.events.since", params)
+                let mut mark = String::from(",\"last_seen\":");
+                push_number(&mut mark, self.latest as u64);
+                ("session.events.since", about(&runtime, &mark))
             }
             (Task::Create | Task::Resume, _) => {
                 let with = if self.created_with.is_empty() { "{}" } else { &self.created_with };
@@ -414,18 +411,17 @@ impl Hermes {
         let Inbound { view, frame, .. } = inbound;
         let failed = !view.has("result") || view.has("error/code");
         if let Some(own) = view.string("id") {
-            let mut rest = own.chars();
-            let kind = rest.next();
-            let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
-            let number = rest.as_str().bytes().fold(0u32, |all, byte| all.wrapping_mul(10).wrapping_add(digit(byte)));
+            let (kind, digits) = own.as_bytes().split_first().unwrap_or((&b' ', &[]));
+            let digit = |byte: &u8| u32::from(byte.wrapping_sub(b'0'));
+            let number = digits.iter().fold(0u32, |all, byte| all.wrapping_mul(10).wrapping_add(digit(byte)));
             match kind {
-                Some('m') if number == self.ticket => self.done(cx, inbound),
-                Some('p') if number == self.pings => cx.probe_answered(),
-                Some('q') => {
+                b'm' if number == self.ticket => self.done(cx, inbound),
+                b'p' if number == self.pings => cx.probe_answered(),
+                b'q' => {
                     let word = if failed { Word::Refused } else { Word::Result };
                     self.questions.settled(cx, Handle::of_server(number), word, frame);
                 }
-                Some('m' | 'p' | 'c' | 'i') => {}
+                b'm' | b'p' | b'c' | b'i' => {}
                 _ => nonsense(cx, frame),
             }
             return;
@@ -764,7 +760,7 @@ fn nonsense(cx: &mut Context<'_>, frame: FrameId) {
 }
 
 fn interrupt(cx: &mut Context<'_>, session: &str) {
-    cx.send_now(request(&own_id('i', 0), "session.interrupt", &object("session_id", session)));
+    cx.send_now(request(&own_id('i', 0), "session.interrupt", &about(session, "")));
 }
 
 /// The method that answers a question which comes as an event.

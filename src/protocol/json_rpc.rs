@@ -259,7 +259,7 @@ fn send_batch(cx: &mut Context<'_>, gathered: &mut String) {
 /// Parameters are an object or an array, if there are any (section 4.2).
 pub fn fits(command: &Command) -> bool {
     let [_, params, _] = &command.texts;
-    params.as_deref().is_none_or(|params| params.starts_with(['{', '[']))
+    params.as_deref().is_none_or(|params| matches!(params.as_bytes().first(), Some(b'{' | b'[')))
 }
 
 /// A call whose id is this JSON, or a notification where it is empty.

@@ -5,33 +5,31 @@ use crate::protocol::calls::Call;
 use crate::wire::{push_json_string, push_number};
 use alloc::string::String;
 
-/// An object with one text in it.
-pub fn object(name: &str, value: &str) -> String {
-    let mut text = String::from("{");
-    push_json_string(&mut text, name);
-    text.push(':');
-    push_json_string(&mut text, value);
+/// An object with the session's id in it, and these members behind it.
+pub fn about(session: &str, members: &str) -> String {
+    let mut text = String::from("{\"session_id\":");
+    push_json_string(&mut text, session);
+    text.push_str(members);
     text.push('}');
     text
 }
 
 /// The same parameters with the session's id.
 pub fn within(session: &str, params: &str) -> String {
-    let mut text = object("session_id", session);
-    let rest = params.strip_prefix('{').unwrap_or("}");
-    text.pop();
-    if rest != "}" {
-        text.push(',');
+    let inner = params.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+    let mut members = String::new();
+    if !inner.is_empty() {
+        members.push(',');
+        members.push_str(inner);
     }
-    text.push_str(rest);
-    text
+    about(session, &members)
 }
 
 /// The id that the parameters name. In JSON a quote inside a text has a backslash before it.
 pub fn session_of(params: &str) -> Option<&str> {
     const NAME: &str = "\"session_id\":\"";
     let rest = params.get(find(params, NAME)? + NAME.len()..)?;
-    rest.split('"').next()
+    rest.get(..find(rest, "\"")?)
 }
 
 /// Where a part stands in a text. The standard library's search is made for long texts, and weighs 7 kB.

@@ -150,25 +150,25 @@ impl Questions {
 
     /// The server has said what it thinks of an answer of ours.
     pub fn settled(&mut self, cx: &mut Context<'_>, handle: Handle, word: Word, frame: FrameId) {
-        self.close(cx, word, frame, |one| one.handle == handle);
+        self.close(cx, word, frame, &|one| one.handle == handle);
     }
 
     /// The server does not wait for the answer any more.
     pub fn withdrawn(&mut self, cx: &mut Context<'_>, id: &str) {
         let mut json = String::new();
         crate::wire::push_json_string(&mut json, id);
-        self.close(cx, Word::Withdrawn, FrameId::NONE, |one| one.id == if one.method.is_empty() { &json } else { id });
+        self.close(cx, Word::Withdrawn, FrameId::NONE, &|one| one.id == if one.method.is_empty() { &json } else { id });
     }
 
     /// A turn has ended, and its questions with it. What is a call is withdrawn by the server.
     pub fn turn_ended(&mut self, cx: &mut Context<'_>, session: &str) {
         let over = |one: &Question| !one.method.is_empty() && one.state != State::Sent && one.session == session;
-        self.close(cx, Word::Withdrawn, FrameId::NONE, over);
+        self.close(cx, Word::Withdrawn, FrameId::NONE, &over);
     }
 
     /// The socket is gone. An answer that it took may have arrived or not.
     pub fn socket_lost(&mut self, cx: &mut Context<'_>) {
-        self.close(cx, Word::Lost, FrameId::NONE, |one| one.state == State::Sent);
+        self.close(cx, Word::Lost, FrameId::NONE, &|one| one.state == State::Sent);
         for one in self.open.iter_mut().filter(|one| one.method.is_empty() && one.state == State::Open) {
             one.state = State::Stale;
         }
@@ -177,7 +177,7 @@ impl Questions {
     /// The session stands again: calls that it has not repeated are over.
     pub fn resumed(&mut self, cx: &mut Context<'_>, from: &str, to: &str) {
         let over = |one: &Question| one.method.is_empty() && matches!(one.state, State::Stale | State::Answered(..));
-        self.close(cx, Word::Withdrawn, FrameId::NONE, over);
+        self.close(cx, Word::Withdrawn, FrameId::NONE, &over);
         for one in self.open.iter_mut().filter(|one| one.session == from) {
             one.session = to.into();
         }
@@ -185,10 +185,10 @@ impl Questions {
 
     /// Nobody will hear of any of them.
     pub fn end(&mut self, cx: &mut Context<'_>) {
-        self.close(cx, Word::Withdrawn, FrameId::NONE, |_| true);
+        self.close(cx, Word::Withdrawn, FrameId::NONE, &|_| true);
     }
 
-    fn close(&mut self, cx: &mut Context<'_>, word: Word, frame: FrameId, over: impl Fn(&Question) -> bool) {
+    fn close(&mut self, cx: &mut Context<'_>, word: Word, frame: FrameId, over: &dyn Fn(&Question) -> bool) {
         self.open.retain(|one| {
             let over = over(one);
             if over {

@@ -59,15 +59,19 @@ pub struct Turns {
 
 impl Turns {
     pub fn live(&self) -> bool {
-        self.runs.iter().any(|run| run.phase == Phase::Live)
+        self.find(&|run| run.phase == Phase::Live).is_some()
+    }
+
+    fn find(&self, fits: &dyn Fn(&Run) -> bool) -> Option<usize> {
+        self.runs.iter().position(fits)
     }
 
     fn live_in(&self, session: &str) -> Option<usize> {
-        self.runs.iter().position(|run| run.phase == Phase::Live && run.session == session)
+        self.find(&|run| run.phase == Phase::Live && run.session == session)
     }
 
     fn of(&self, handle: Handle) -> Option<usize> {
-        self.runs.iter().position(|run| run.handle == handle)
+        self.find(&|run| run.handle == handle)
     }
 
     pub fn submitted(&mut self, handle: Handle, session: &str, prompt: String) {
@@ -186,7 +190,7 @@ impl Turns {
         let early = |run: &Run| {
             word == Word::Failed && run.session == session && matches!(run.phase, Phase::Submitted | Phase::Accepted)
         };
-        let Some(at) = self.live_in(session).or_else(|| self.runs.iter().position(early)) else { return };
+        let Some(at) = self.live_in(session).or_else(|| self.find(&early)) else { return };
         self.end(cx, calls, at, word, frame, 0.0);
         self.end_steered(cx, calls, session, word, frame, 0.0);
     }
@@ -201,7 +205,7 @@ impl Turns {
         number: f64,
     ) {
         let steered = |run: &Run| run.phase == Phase::Steered && run.session == session;
-        while let Some(at) = self.runs.iter().position(steered) {
+        while let Some(at) = self.find(&steered) {
             self.end(cx, calls, at, word, frame, number);
         }
     }
@@ -263,12 +267,12 @@ impl Turns {
 
     /// Whether a run may be found again on another socket.
     pub fn is_kept(&self, handle: Handle, session: &str) -> bool {
-        self.runs.iter().any(|run| run.handle == handle && run.session == session)
+        self.find(&|run| run.handle == handle && run.session == session).is_some()
     }
 
     /// Those of other sessions, or all where `session` is empty, are lost with the socket.
     pub fn lost(&mut self, cx: &mut Context<'_>, calls: &mut Calls, session: &str) {
-        while let Some(at) = self.runs.iter().position(|run| session.is_empty() || run.session != session) {
+        while let Some(at) = self.find(&|run| session.is_empty() || run.session != session) {
             self.end(cx, calls, at, Word::Lost, FrameId::NONE, 0.0);
         }
     }
@@ -293,7 +297,7 @@ impl Turns {
 
     /// Whether there is a run that has not begun.
     pub fn waits(&self) -> bool {
-        self.runs.iter().any(|run| run.phase != Phase::Live)
+        self.find(&|run| run.phase != Phase::Live).is_some()
     }
 
     pub fn has(&self, handle: Handle) -> bool {
