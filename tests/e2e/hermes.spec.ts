@@ -149,6 +149,25 @@ for (const version of VERSIONS)
     expect(found.text.trim().split(/\s+/)).toHaveLength(40);
   });
 
+test("where the gateway has not kept all that was missed, the snapshot says it", async ({ launch, open }) => {
+  const gateway = await launch();
+  await control(gateway, "config", { version: "0.20", ring: 2 });
+  const page = await moored(open, gateway, gateway.proxy);
+  await ask(page, "cut", "long words:60 pace:30");
+  await until(page, "cut", "delta");
+  await gateway.faults({ reset: true, refuse: true });
+  await heard(page, "ws-disconnected");
+  const before = (await told(page, "cut")).text.length;
+  // Many times what two events take, so that more than these are missed; the outcome does not hang on it.
+  await heard(page, "ws-disconnected", 4);
+  await gateway.faults({ reset: false, refuse: false });
+  const cut = await until(page, "cut", "final");
+  expect(before).toBeLessThan(cut.text.length);
+  expect(cut.text).toBe(cut.result);
+  expect(cut.result!.trim().split(/\s+/)).toHaveLength(60);
+  expect(await submitted(gateway)).toHaveLength(1);
+});
+
 test("a turn that ends while the line is away is told from the transcript, whole and once", async ({ launch, open }) => {
   const gateway = await launch();
   const page = await moored(open, gateway, gateway.proxy);
