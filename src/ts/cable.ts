@@ -238,8 +238,8 @@ export class CableSubscription<Message = any> extends EventTarget implements Asy
       };
       // No whole number is no limit.
       const limit = timeoutMs === undefined ? undefined : String(Math.max(0, Math.ceil(timeoutMs)));
-      handle = this.#command(PERFORM, { told }, [text, kind, limit], this.#handle);
       signal?.addEventListener("abort", cancel, { once: true });
+      handle = this.#command(PERFORM, { told }, [text, kind, limit], this.#handle);
     });
   }
 
@@ -263,8 +263,9 @@ function endedBy(word: number, frame: any, text: string): MoorlineError | undefi
       return new MoorlineError("call.lost", "the line ended before it was sent", { retryable: true });
     case CANCELLED:
       return new MoorlineError("call.aborted", "the page did not want it any more");
-    case REJECTED:
     case REFUSED_EARLY:
+      return frame;
+    case REJECTED:
       return new MoorlineError(text as ErrorCode, ENDS[text] ?? text, { retryable: text === "call.queue-full" });
     default:
       return undefined;
@@ -284,7 +285,8 @@ const ENDS: Record<string, string> = {
 
 /** Keys in the order of their code units, at every depth, so that equal parameters are one identifier. */
 function sorted(value: unknown): unknown {
-  if (value === null || typeof value !== "object") return value;
+  // What says by itself how it is written (a Date, a URL) is left to say it.
+  if (value === null || typeof value !== "object" || (value as { toJSON?: unknown }).toJSON) return value;
   if (Array.isArray(value)) return value.map(sorted);
   return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sorted(inner)]));
 }
@@ -313,7 +315,7 @@ export class Moorline extends ProtocolLine<ActionCableOptions> {
     const given = typeof identifier === "string" && !identifier.startsWith("{") ? { channel: identifier } : identifier;
     const text = typeof given === "string" ? given : stringify(this.#sorts ? sorted(given) : given);
     return new CableSubscription<Message>(text, since === undefined ? undefined : +since / 1000, (verb, hearer, texts, number, handle = this.nextHandle()) => {
-      const refused = (error: MoorlineError) => hearer?.told(REFUSED_EARLY, undefined, 0, error.code);
+      const refused = (error: MoorlineError) => hearer?.told(REFUSED_EARLY, error, 0, "");
       this.act((page) => page.command(verb, handle, hearer, texts, number), refused);
       return handle;
     });

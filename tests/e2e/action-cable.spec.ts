@@ -358,3 +358,60 @@ test("silence, garbage and odd frames from the server are survived, and said", a
   await speak(page, "still here pace:0");
   await finished(page, 2);
 });
+
+test("identifiers: as the page wrote them, or sorted at every depth; one that is JSON already goes as it is", async ({ launch, open }) => {
+  const gateway = await launch();
+  const page = await moored(open, gateway);
+  const [plain, sorted, raw] = await page.evaluate((url) => {
+    const params = { z: { y: [{ b: 1, a: 2 }], x: new Date(0) }, channel: "EchoChannel", a: undefined };
+    const other = new wire.Moorline(url, { target: null, actionCable: { sortKeys: true } });
+    const made = [wire.line.subscribe(params), other.subscribe(params), wire.line.subscribe('{ "channel":"EchoChannel", "id":9007199254740993 }')];
+    other.dispose();
+    return made.map(({ identifier }) => identifier);
+  }, new URL("/cable", gateway.ws).href);
+  expect(plain).toBe('{"z":{"y":[{"b":1,"a":2}],"x":"1970-01-01T00:00:00.000Z"},"channel":"EchoChannel"}');
+  expect(sorted).toBe('{"channel":"EchoChannel","z":{"x":"1970-01-01T00:00:00.000Z","y":[{"a":2,"b":1}]}}');
+  expect(raw).toBe('{ "channel":"EchoChannel", "id":9007199254740993 }');
+});
+
+test("what waits to be said can be taken back, runs out of time, or ends with the line: each once, with its own code", async ({ launch, open }) => {
+  const gateway = await launch();
+  const page = await moored(open, gateway, { query: "?confirmMs=60000" });
+  const ends = await page.evaluate(async () => {
+    const code = (promise: Promise<void>) => promise.then(() => "sent", (error: MoorlineError) => error.code);
+    const echo = wire.line.subscribe("EchoChannel");
+    const signal = new AbortController();
+    const waiting = [
+      code(echo.perform("value", {}, { signal: signal.signal })),
+      code(echo.perform("value", {}, { timeoutMs: 50 })),
+      code(echo.perform("value", { nested: JSON.parse(`${"[".repeat(100)}${"]".repeat(100)}`) })),
+      code(echo.perform("value", { cannot: () => {} })),
+    ];
+    signal.abort();
+    waiting.push(code(echo.perform("value", {}, { signal: signal.signal })));
+    const first = await Promise.all(waiting);
+    const last = [code(echo.perform("value"))];
+    wire.line.disconnect();
+    last.push(code(echo.perform("value")));
+    echo.unsubscribe();
+    last.push(code(echo.perform("value")));
+    const other = wire.line.subscribe("RoomChannel");
+    last.push(code(other.perform("say")));
+    wire.line.dispose();
+    last.push(code(other.perform("say")));
+    return [...first, ...(await Promise.all(last)), other.state];
+  });
+  expect(ends).toEqual([
+    "call.aborted",
+    "call.timeout",
+    "call.too-large",
+    "send.unsupported",
+    "call.aborted",
+    "call.lost",
+    "subscription.ended",
+    "subscription.ended",
+    "disposed",
+    "disposed",
+    "ended",
+  ]);
+});
