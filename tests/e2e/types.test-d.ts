@@ -3,7 +3,11 @@ import { Moorline, MoorlineError, type Cause, type ErrorCode, type LineEventMap,
 import { Moorline as Inline } from "moorline/inline";
 import { WebSocketClient, wsClient } from "moorline/nexus";
 import { MoorLineElement } from "moorline/element";
-import { type CableSubscription, createConsumer, Moorline as Cable, Subscription } from "moorline/action-cable";
+import { Moorline as Hermes, type HermesOptions } from "moorline/hermes";
+import { Moorline as JsonRpc, type JsonRpcOptions } from "moorline/json-rpc";
+import { Moorline as Observer, type ObservationOptions } from "moorline/observation";
+import { Moorline as Claw, type OpenclawOptions, type Run, type RunEvent, type RunStarted } from "moorline/openclaw";
+import { type ActionCableOptions, type CableSubscription, createConsumer, Moorline as Cable, Subscription } from "moorline/action-cable";
 import { AgentSession, type Said } from "moorline/agent-session";
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -52,8 +56,8 @@ new Moorline("wss://x", { reconnect: { baseDelay: 1 } });
 new Moorline("wss://x", { connectTimeoutMs: "1s" });
 // @ts-expect-error Words come from their list.
 new Moorline("wss://x", { reconnect: { jitter: "some" } });
-// @ts-expect-error So do protocols.
-new Moorline("wss://x", { protocol: "telegraph" });
+// @ts-expect-error So do protocols, and each of the further ones is an entry.
+new Moorline("wss://x", { protocol: "openclaw" });
 // @ts-expect-error And storages.
 new Moorline("wss://x", { session: { storage: "cloud" } });
 // @ts-expect-error And verdicts.
@@ -208,3 +212,101 @@ const agent = new AgentSession(cable, { channel: "SessionChannel", sessionId: 1,
 agent.addEventListener("change", ({ detail }) => same<typeof detail, readonly Said[]>(true));
 // @ts-expect-error What was said is read.
 agent.messages[0]!.content = "else";
+
+// The entries of the further protocols: their options are what all have, but for the Nexus' own, and theirs.
+const { protocol: _protocol, nexus: _nexus, ...shared } = every;
+new Cable("wss://x/cable", { ...shared, protocol: "action-cable", actionCable: { anycable: true, sortKeys: true } } satisfies Required<Omit<ActionCableOptions, "target">>);
+const claw = new Claw("wss://x", { ...shared, protocol: "openclaw", openclaw: { token: "t", password: "p", scopes: ["operator.read"], sessionKey: "main", caps: [] } } satisfies Required<Omit<OpenclawOptions, "target">>);
+const hermes = new Hermes("wss://x", { ...shared, protocol: "hermes" } satisfies Required<Omit<HermesOptions, "target">>);
+const rpc = new JsonRpc("wss://x", { ...shared, protocol: "json-rpc" } satisfies Required<Omit<JsonRpcOptions, "target">>);
+const observer = new Observer("wss://x", { ...shared, protocol: "observation" } satisfies Required<Omit<ObservationOptions, "target">>);
+for (const Entry of [Cable, Claw, Hermes, JsonRpc, Observer]) new Entry(async () => ({ url: "wss://x", token: "t" }), { target: null, reconnect: { maxAttempts: 3 } });
+// @ts-expect-error An entry speaks its own protocol.
+new Claw("wss://x", { protocol: "nexus" });
+// @ts-expect-error The Nexus' names are the Nexus'.
+new Hermes("wss://x", { nexus: { initType: "a" } });
+// @ts-expect-error An entry's options are its own.
+new Moorline("wss://x", { actionCable: {} });
+// @ts-expect-error So are OpenClaw's.
+new JsonRpc("wss://x", { openclaw: { token: "t" } });
+// @ts-expect-error A misspelt one is not taken in silence.
+new Claw("wss://x", { openclaw: { tokn: "t" } });
+// @ts-expect-error An option that is undefined was forgotten: leave it out.
+new Cable("wss://x", { actionCable: { anycable: undefined } });
+
+// Calls.
+same<ReturnType<typeof rpc.request>, Promise<unknown>>(true);
+const sum: Promise<number> = rpc.request<number>("sum", [1, 2], { timeoutMs: 5, signal: AbortSignal.timeout(5), idempotencyKey: "k" });
+sum.then((value) => same<typeof value, number>(true));
+// @ts-expect-error What an answer is, its reader says.
+rpc.request("sum").then((value) => value.toFixed());
+// @ts-expect-error A method is a text.
+rpc.request(5);
+// @ts-expect-error Times are numbers.
+rpc.request("sum", [], { timeoutMs: "1s" });
+// @ts-expect-error A signal that is undefined was forgotten: leave it out.
+rpc.request("sum", [], { signal: undefined });
+same<ReturnType<typeof hermes.notify>, Promise<void>>(true);
+// @ts-expect-error What has no answer is not asked for twice.
+hermes.notify("seen", {}, { idempotencyKey: "k" });
+const unhandle: () => void = hermes.handle("clarify", async (params, { signal, frame }) => {
+  same<typeof signal, AbortSignal>(true);
+  same<typeof frame, unknown>(true);
+  return params.question;
+});
+unhandle();
+// @ts-expect-error A handler is a function.
+rpc.handle("ask", "yes");
+const both: [number, string] = rpc.batch(() => [1, "a"]);
+void both;
+// @ts-expect-error Only JSON-RPC has batches.
+claw.batch(() => {});
+
+// Runs.
+const run = claw.run("chat.send", { message: "hello" }, { signal: AbortSignal.timeout(5) });
+same<typeof run, Run>(true);
+same<typeof run.result, Promise<string>>(true);
+same<typeof run.text, string>(true);
+run.cancel();
+// @ts-expect-error The text is told, not set.
+run.text = "";
+// @ts-expect-error The inner half is nobody's to reach.
+run.told(1, {}, 0, "");
+// @ts-expect-error JSON-RPC has no runs.
+rpc.run("chat.send");
+// @ts-expect-error Nor has the Nexus.
+line.run("chat.send");
+void (async () => {
+  for await (const event of run) {
+    same<typeof event, RunEvent>(true);
+    if (event.type === "delta") same<typeof event.replace, true | undefined>(true);
+    if (event.type === "final" || event.type === "aborted" || event.type === "resumed") same<typeof event.text, string>(true);
+    if (event.type === "error") same<typeof event.error, MoorlineError>(true);
+    if (event.type === "gap") same<typeof event.reason, string>(true);
+    // @ts-expect-error Not every event has a text.
+    event.text;
+    // @ts-expect-error Kinds come from their list.
+    if (event.type === "done") return;
+  }
+})();
+claw.on("run-started", (started) => same<typeof started, RunStarted>(true));
+hermes.addEventListener("run-started", ({ detail }) => same<typeof detail.run, Run>(true));
+claw.on("openclaw-gap", ({ missed }) => same<typeof missed, number>(true));
+
+// Observing.
+const observation = observer.observe("events/ws", { cursor: undefined });
+same<typeof observation.cursor, string | undefined>(true);
+observation.close();
+void (async () => {
+  for await (const event of observation) {
+    if (event.type === "event") same<typeof event.cursor, string>(true);
+    // @ts-expect-error Only events have data.
+    event.data;
+  }
+})();
+// @ts-expect-error Nothing can be sent on an observed stream, and nobody is promised a receipt.
+observer.send({}).status;
+// @ts-expect-error The inner half is nobody's to reach.
+observation.told(1, {}, 0, "");
+// @ts-expect-error Cables have no calls.
+cable.request("sum");
