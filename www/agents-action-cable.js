@@ -7,12 +7,14 @@ export default {
   says: "Rails' channels: subscribe, perform, hear. Rails forgets what it sent meanwhile; AnyCable plays it again.",
   load: () => import("/pkg/action-cable.js"),
   dialects: { Rails: "", AnyCable: "anycable" },
-  tries: ["a few words", "a long answer", "think and use a tool", "a long slow answer", "fail"],
+  tries: ["a few words", "a long answer", "think, use a tool", "slow and long", "fail"],
 
   open({ Moorline, options, gateway, talk, dialect }) {
     const line = new Moorline(gateway.socket("cable"), { ...options, actionCable: { anycable: dialect === "anycable" } });
     // A session of the agent's for this page alone.
-    const channel = line.subscribe({ channel: "AgentChannel", session_id: 1 + Math.floor(Math.random() * 2 ** 48) });
+    const session_id = 1 + Math.floor(Math.random() * 2 ** 32);
+    const channel = line.subscribe({ channel: "AgentChannel", session_id });
+    talk.known(String(session_id));
     /** What was asked and has not begun, and what has: by the number of its run. */
     let asked = [];
     /** What the channel says before the package has said whether anything is missing. */
@@ -35,24 +37,26 @@ export default {
       const turn = run === undefined ? undefined : turnOf(run);
       if (!turn || turn.over) return;
       if (type === "agent_delta") turn.put({ type: "delta", text: content });
-      else if (type === "agent_partial") turn.put({ type: "resumed", text: content });
+      else if (type === "agent_partial") turn.put({ type: "resumed", text: content, says: "the channel repeats all of it" });
       else if (type === "agent_message") turn.put(ended(message));
       else turn.put({ type: "note", frame: message });
     };
     channel.on("away", () => (returning ??= []));
-    channel.on("gap", ({ reason }) => talk.gap(reason));
-    channel.on("resumed", () => runs.forEach((turn) => turn.put({ type: "resumed", text: turn.text })));
-    channel.on("rejected", (error) => talk.fault(error.message));
-    channel.on("confirmed", ({ reconnected }) => {
-      talk.known(line.session?.clientId);
-      queueMicrotask(() => {
-        const heard = returning ?? [];
-        returning = null;
-        heard.forEach(hear);
-        if (reconnected) giveUp();
-      });
+    // One of the two follows each return: by then everything that is told of what was missed is here.
+    channel.on("gap", ({ reason }) => {
+      talk.gap(reason);
+      returned();
     });
-    const giveUp = () => {
+    channel.on("resumed", () => {
+      returned();
+      runs.forEach((turn) => turn.put({ type: "resumed", text: turn.text }));
+    });
+    channel.on("rejected", (error) => talk.fault(error.message));
+    channel.on("confirmed", ({ reconnected }) => reconnected || returned());
+    const returned = () => {
+      const heard = returning ?? [];
+      returning = null;
+      heard.forEach(hear);
       // Neither the history nor what goes on speaks of it: it went under with the socket.
       for (const turn of asked.filter((turn) => turn.sent)) turn.put({ type: "error", error: unknown() });
       asked = asked.filter((turn) => !turn.over);
@@ -75,8 +79,8 @@ export default {
     };
   },
   harms: {
-    restart: { control: "cable/restart", body: { downMs: 1200 } },
-    tear: { control: "cable/forget", body: { history: true, epoch: true }, then: "drop", says: "The server forgets its history, and the line is cut." },
+    restart: { steps: [["cable/restart", { downMs: 1200 }]] },
+    tear: { steps: [["cable/kill", { downMs: 600 }], ["cable/forget", { history: true, epoch: true }]], says: "The line is cut, and the server forgets its history meanwhile." },
   },
 };
 

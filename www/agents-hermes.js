@@ -7,7 +7,7 @@ export default {
   says: "JSON-RPC 2.0 and two session ids: after a loss the turn is taken up from what the server holds of it.",
   load: () => import("/pkg/hermes.js"),
   dialects: { 0.19: "&version=0.19", "0.20": "&version=0.20", 0.17: "&version=0.17" },
-  tries: ["a few words", "a long answer", "think and use a tool", "approve it first", "a long slow answer", "fail"],
+  tries: ["a few words", "a long answer", "think, use a tool", "approve it first", "slow and long", "fail"],
 
   open({ Moorline, options, gateway, talk, dialect }) {
     const session = { storage: "session", key: "moorline-agents-hermes" };
@@ -29,8 +29,8 @@ export default {
     };
   },
   harms: {
-    restart: { control: "hermes/restart", body: { downMs: 1200, kill: true } },
-    tear: { control: "hermes/reap", then: "drop", says: "The server forgets the session that nobody watches, and the line is cut." },
+    restart: { steps: [["hermes/restart", { downMs: 1200, kill: true }]] },
+    tear: { steps: [["hermes/reap"], ["faults", { reset: true }]], says: "The server forgets the session that nobody watches, and the line is cut." },
   },
 };
 

@@ -11,7 +11,7 @@ export default {
   name: "Nexus world",
   says: "Typed frames and a token: the session outlives the socket, and the page routes frames of its own.",
   load: () => import("/pkg/index.js"),
-  tries: ["a few words", "a long answer", "think and use a tool", "a long slow answer", "fail"],
+  tries: ["a few words", "a long answer", "think, use a tool", "slow and long", "fail"],
 
   open({ Moorline, options, gateway, talk }) {
     const line = new Moorline(gateway.socket("api/world/ws"), {
@@ -28,7 +28,7 @@ export default {
     line.on("answer-begun", tell(() => ({ type: "started" })));
     line.on("answer-text", tell(({ text }) => ({ type: "delta", text })));
     line.on("answer-note", tell((frame) => ({ type: "note", frame })));
-    line.on("answer-so-far", tell(({ text }) => ({ type: "resumed", text })));
+    line.on("answer-so-far", tell(({ text }) => ({ type: "resumed", text, says: "the crew repeats all of it" })));
     line.on("answer-end", tell(ended));
     line.on("session-init", ({ clientId }) => talk.known(clientId));
     line.addEventListener("ws-connected", ({ detail }) => {
@@ -57,8 +57,8 @@ export default {
     };
   },
   harms: {
-    restart: { control: "down", body: { ms: 1200 }, says: "It goes down for a moment. Its sessions are stored, and outlive that." },
-    tear: { control: "expire", then: "drop", says: "Every token becomes invalid, and the line is cut." },
+    restart: { steps: [["down", { ms: 1200, code: 1001 }]], says: "It goes down for a moment. Its sessions are stored, and outlive that." },
+    tear: { steps: [["expire"], ["faults", { reset: true }]], says: "Every token becomes invalid, and the line is cut." },
   },
 };
 

@@ -8,7 +8,7 @@ export default {
   name: "yoi observation",
   says: "Events behind a cursor, commands by HTTP: after a loss the stream goes on behind the last event.",
   load: () => import("/pkg/observation.js"),
-  tries: ["a few words", "a long answer", "think and use a tool", "a long slow answer", "fail"],
+  tries: ["a few words", "a long answer", "think, use a tool", "slow and long", "fail"],
 
   async open({ Moorline, options, gateway, talk }) {
     const worker = await hire(gateway);
@@ -85,10 +85,10 @@ export default {
         return turn;
       },
       harms: {
-        drop: { control: "observation/drop", body: { worker } },
+        drop: { steps: [["observation/drop", { worker }]] },
         freeze: "Not with this one: its commands and its stream share an address, which the fault proxy is not.",
-        restart: { control: "observation/restart", body: { downMs: 1200 } },
-        tear: { control: "observation/expire", body: { worker, keep: 0 }, then: "drop", says: "The stored events expire, and the line is cut." },
+        restart: { steps: [["observation/restart", { downMs: 1200 }]] },
+        tear: { steps: [["observation/down", { downMs: 600 }], ["observation/expire", { worker, keep: 0 }]], says: "The line is cut, and the stored events expire meanwhile." },
       },
     };
   },

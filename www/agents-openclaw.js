@@ -7,7 +7,7 @@ export default {
   says: "A device that signs, and runs under idempotency keys: after a loss the key finds the run again.",
   load: () => import("/pkg/openclaw.js"),
   dialects: { "2026.9.6": "", "2026.9.7": "?version=2026.9.7", "protocol 3": "?protocol=3" },
-  tries: ["a few words", "a long answer", "use a tool", "a long slow answer", "fail"],
+  tries: ["a few words", "a long answer", "use a tool", "slow and long", "fail"],
 
   open({ Moorline, options, gateway, talk, dialect }) {
     const sessionKey = `page-${crypto.randomUUID?.() ?? Math.random()}`;
@@ -21,8 +21,8 @@ export default {
     };
   },
   harms: {
-    restart: { control: "openclaw/restart", body: { downMs: 1200, startingMs: 400 } },
-    tear: { control: "openclaw/gap", body: { count: 3 }, says: "The gateway leaves out three numbers: events are missing." },
+    restart: { steps: [["openclaw/restart", { downMs: 1200, startingMs: 400 }]] },
+    tear: { steps: [["openclaw/gap", { count: 3 }]], says: "The gateway leaves out three numbers: events are missing." },
   },
 };
 

@@ -27,17 +27,28 @@ export class Talk {
   #log = document.querySelector("#log");
   #fault = document.querySelector("#fault");
   #open = new Set();
+  #following = true;
   /** Marks of the loss that lasts, and when it began. */
   #loss = null;
   #panel = null;
+  #id = null;
 
-  /** Who says which session one is known by. */
+  constructor() {
+    // What takes room from the log, such as the news that the line is lost, does not push the newest words out of sight.
+    this.#log.addEventListener("scroll", () => (this.#following = this.#atEnd()));
+    new ResizeObserver(() => this.#following && this.#toEnd()).observe(this.#log);
+  }
+
+  /** Where it stands which session one is known by. */
   set panel(panel) {
     this.#panel = panel;
+    this.known(this.#id);
   }
 
   known(id) {
-    if (typeof id === "string" && this.#panel) this.#panel.client = id;
+    if (typeof id !== "string") return;
+    this.#id = id;
+    if (this.#panel) this.#panel.client = id;
   }
 
   /** The answer that was begun last and goes on. */
@@ -121,7 +132,9 @@ export class Talk {
     const row = asideRow({ text, code, kind: "question" });
     row.dataset.testid = "question";
     const form = make("form");
+    let given = false;
     const send = async (value) => {
+      given = true;
       for (const control of form.elements) control.disabled = true;
       const word = await answer(value).then(
         () => (secret ? "answered" : `answered: ${value}`),
@@ -145,7 +158,7 @@ export class Talk {
         send(input.value);
       });
     }
-    signal.addEventListener("abort", () => form.isConnected && form.replaceWith(make("small", "", "nobody waits for an answer any more")));
+    signal.addEventListener("abort", () => !given && form.replaceWith(make("small", "", "nobody waits for an answer any more")));
     row.append(form);
     const answering = [...this.#open].at(-1);
     if (answering) answering.put(row);
@@ -231,12 +244,12 @@ class Answer {
         break;
       case "note": {
         const told = aside?.(event.frame);
-        if (told) this.#cut({ element: asideRow(told) });
+        if (told) this.#tell(told);
         break;
       }
       case "resumed":
         this.#grow(event.text);
-        this.#verdict("resumed", "nothing is missing");
+        this.#verdict("resumed", event.says ?? "nothing is missing");
         break;
       case "restarted":
         this.#forget();
@@ -260,10 +273,18 @@ class Answer {
         this.#end("stopped", "stopped");
         break;
       case "error":
-        this.#mark?.settle("over", "lost", "nobody will say how it went on");
+        this.#mark?.settle("over", "lost for good");
         this.#end("failed", "failed");
         this.#fail(event.error);
     }
+  }
+
+  /** Thoughts in a row are one. */
+  #tell(told) {
+    const last = this.#cuts.at(-1);
+    const goesOn = told.kind === "thought" && last?.element.dataset.kind === "thought" && last.at === this.#text.length;
+    if (goesOn) last.element.append(` ${told.text.trim()}`);
+    else this.#cut({ element: asideRow(told) });
   }
 
   #verdict(kind, words) {
@@ -329,7 +350,7 @@ class Answer {
     if (row.length !== this.#said.childElementCount) this.#said.replaceChildren(...row);
     // The space between two words ends a part, and begins none.
     const edges = [0, ...this.#cuts.map(({ at }) => at + /^\s*/.exec(this.#text.slice(at))[0].length), this.#text.length];
-    for (let n = 0; n + 1 < edges.length; n += 1) write(this.#parts[n], this.#text.slice(edges[n], edges[n + 1]));
+    for (let n = 0; n + 1 < edges.length; n += 1) writePart(this.#parts[n], this.#text.slice(edges[n], edges[n + 1]), n < this.#cuts.length);
   }
 }
 
@@ -349,9 +370,9 @@ class Mark {
     const word = make("i");
     word.dataset.word = kind;
     if (head) word.append(make("strong", "", head), text ? `: ${text}` : "");
-    else word.append(text);
-    if (this.#words.childElementCount) this.#words.append(" · ");
-    this.#words.append(word);
+    else word.append(text ?? "");
+    this.#words.lastElementChild?.append(" ·");
+    this.#words.append(...(this.#words.childElementCount ? [" ", word] : [word]));
   }
 
   /** The last word on it. */
@@ -368,6 +389,18 @@ function asideRow({ text, code, kind = "tool" }) {
   row.dataset.testid = "aside";
   if (code) row.append(" ", make("code", "", code));
   return row;
+}
+
+/** What stands between the last word and a row of its own is there, and takes no room. */
+function writePart(part, text, ends) {
+  if (part.textContent === text && part.dataset.ends === String(ends)) return;
+  part.dataset.ends = ends;
+  const words = ends ? text.trimEnd() : text;
+  part.textContent = words;
+  if (words === text) return;
+  const space = make("span", "", text.slice(words.length));
+  space.hidden = true;
+  part.append(space);
 }
 
 function make(tag, name = "", text = "") {

@@ -3,7 +3,7 @@
  * makes the line and says how an answer is asked for; all of them answer in the same words, which agents-talk.js shows.
  *
  * Such a file gives `id`, `name`, `says` (one sentence on the protocol), `load` (the package's entry), `dialects` if there
- * are several, `tries` (things to say), `harms`, and `open(…)`, which answers with
+ * are several, `tries` (things to say), `harms` (controls with what they are told, or a sentence on why not), and `open(…)`, which answers with
  * `line`, `say(text)` (a run of the package's, or a `Turn` that tells the same events), `aside(frame)` (what else a frame says).
  */
 import { Gateway } from "./agents-gateway.js";
@@ -19,10 +19,10 @@ const KNOWN = [nexus, actionCable, openclaw, hermes, observation];
 
 /** What one may do to a line, unless the gateway's file knows better. */
 const HARMS = {
-  drop: { label: "Drop the line", control: "faults", body: { reset: true }, says: "The connection is reset, in the middle of whatever it carries." },
-  freeze: { label: "Freeze it", control: "faults", body: { halfOpen: true }, says: "Not a byte more, and no end: the line has to notice by itself." },
-  restart: { label: "Restart the server", says: "It goes down for a moment, and forgets what it does not store." },
-  tear: { label: "Tear a hole" },
+  drop: { label: ["Drop", "the line"], steps: [["faults", { reset: true }]], says: "The connection is reset, in the middle of whatever it carries." },
+  freeze: { label: ["Freeze", "it"], steps: [["faults", { halfOpen: true }]], says: "Not a byte more, and no end: the line has to notice by itself." },
+  restart: { label: ["Restart", "the server"], says: "It goes down for a moment, and forgets what it does not store." },
+  tear: { label: ["Tear", "a hole"] },
 };
 
 const query = new URLSearchParams(location.search);
@@ -127,24 +127,24 @@ function threaten() {
   for (const [name, common] of Object.entries(HARMS)) {
     const excuse = typeof own[name] === "string" ? own[name] : "";
     const harm = { ...common, ...(excuse ? {} : own[name]) };
-    const [item, button, about] = ["li", "button", "small"].map((tag) => document.createElement(tag));
+    const [item, button, rest, about] = ["li", "button", "span", "small"].map((tag) => document.createElement(tag));
     button.type = "button";
-    button.textContent = harm.label;
+    rest.textContent = ` ${harm.label[1]}`;
+    button.append(harm.label[0], rest);
     button.dataset.testid = `harm-${name}`;
-    button.disabled = Boolean(excuse) || !harm.control;
+    button.disabled = Boolean(excuse);
     about.id = `harm-${name}`;
     about.textContent = excuse || harm.says;
     button.setAttribute("aria-describedby", about.id);
-    button.addEventListener("click", () => inflict(harm, { ...HARMS.drop, ...own.drop }));
+    button.addEventListener("click", () => inflict(harm.steps));
     item.append(button, about);
     $("#harms").append(item);
   }
 }
 
-async function inflict({ control, body, then }, drop) {
+async function inflict(steps) {
   try {
-    await gateway.control(control, body);
-    if (then === "drop") await gateway.control(drop.control, drop.body);
+    for (const [control, body] of steps) await gateway.control(control, body);
   } catch (error) {
     talk.fault(error.message);
   }

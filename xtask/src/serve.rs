@@ -50,7 +50,10 @@ fn announce(child: &mut Child) -> Result<(), Stop> {
     let mut first = String::new();
     lines.read_line(&mut first)?;
     match field(&first, "url") {
-        Some(url) => say(format_args!("\nThe world is at {url} — open it in two tabs. Ctrl-C stops the gateway.\n")),
+        Some(url) => say(format_args!(
+            "\nThe world is at {url} — open it in two tabs. Five gateways to talk to are at {url}agents.html. \
+             Ctrl-C stops them all.\n"
+        )),
         None => say(first.trim_end()),
     }
     let mut line = Vec::new();
