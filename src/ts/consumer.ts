@@ -19,6 +19,17 @@ export interface Callbacks {
   [more: string]: any;
 }
 
+/** Where the log goes. The page's WebSocket is always the one that is used. */
+export const adapters: { logger: { log(...messages: unknown[]): void } } = { logger: console };
+
+/** With `enabled`, every callback is written down: for debugging. */
+export const logger = {
+  enabled: false,
+  log(...messages: unknown[]): void {
+    if (logger.enabled) adapters.logger.log("[ActionCable]", ...messages, Date.now());
+  },
+};
+
 /** The content of `<meta name="action-cable-NAME">`. */
 export function getConfig(name: string): string | undefined {
   return globalThis.document?.head.querySelector(`meta[name="action-cable-${name}"]`)?.getAttribute("content") ?? undefined;
@@ -231,7 +242,9 @@ export class Subscription {
     const heard = (this.#line = line.subscribe(this.identifier));
     const notify = (callback: string, detail: unknown) => {
       // One that was taken off the list hears nothing.
-      if (this.#line === heard) subscriptions.notify(this, callback, detail);
+      if (this.#line !== heard) return;
+      logger.log(callback, this.identifier, detail);
+      subscriptions.notify(this, callback, detail);
     };
     heard.on("message", (message) => notify("received", message));
     heard.on("confirmed", (detail) => notify("connected", detail));
