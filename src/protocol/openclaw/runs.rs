@@ -56,6 +56,14 @@ struct Run {
 }
 
 impl Run {
+    /// It does not hear its deltas by itself any more.
+    fn unbind(&mut self, cx: &mut Context<'_>, need: Need) {
+        if self.need == Need::Nothing {
+            cx.bind(self.id.clone(), None);
+        }
+        self.need = need;
+    }
+
     /// Whether the gateway began it.
     const fn is_begun(&self) -> bool {
         self.handle.0 >> 31 == 1
@@ -179,11 +187,14 @@ impl OpenClaw {
             // It was no prompt, and is done.
             (true, None) => self.end_run(cx, handle, Word::Final, inbound.frame, 0.0),
             (true, Some(id)) => {
+                if run.id != id && run.need == Need::Nothing {
+                    run.unbind(cx, Need::Whole { shown: false });
+                }
                 run.id = id;
                 run.tries = 0;
                 run.over = again && status != "in_flight";
                 match status.as_str() {
-                    "ok" => run.need = Need::Answer,
+                    "ok" => run.unbind(cx, Need::Answer),
                     "timeout" => return self.end_run(cx, handle, Word::Stopped, inbound.frame, 0.0),
                     "error" => return self.end_run(cx, handle, Word::Failed, inbound.frame, 0.0),
                     "in_flight" => {}
@@ -237,10 +248,7 @@ impl OpenClaw {
                 for run in self.runs.open.iter_mut().filter(|run| run.id == id) {
                     cx.tell(run.handle, Word::Note, inbound.frame);
                     if last {
-                        if run.need == Need::Nothing {
-                            cx.bind(id.clone(), None);
-                        }
-                        run.need = Need::Answer;
+                        run.unbind(cx, Need::Answer);
                         run.tries = 0;
                     }
                 }
@@ -401,8 +409,7 @@ impl OpenClaw {
         let torn = self.runs.open.iter_mut().filter(|run| run.need == Need::Nothing);
         let mut handles = Vec::new();
         for run in torn {
-            run.need = Need::Whole { shown: false };
-            cx.bind(run.id.clone(), None);
+            run.unbind(cx, Need::Whole { shown: false });
             cx.tell_more(run.handle, Word::Gap, FrameId::NONE, 0.0, "seq".into());
             handles.push(run.handle);
         }
@@ -423,11 +430,8 @@ impl OpenClaw {
         });
         let calls = &mut self.calls;
         for run in &mut self.runs.open {
-            if run.need == Need::Nothing {
-                cx.bind(run.id.clone(), None);
-            }
             if run.need != Need::Answer {
-                run.need = Need::Whole { shown: false };
+                run.unbind(cx, Need::Whole { shown: false });
             }
             run.until = None;
             run.tries = 0;
@@ -607,10 +611,7 @@ impl OpenClaw {
     /// The history has the text so far. What comes next may overlap with it, unless it brings the whole.
     fn show(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>, id: &str) {
         if let Some(run) = self.runs.find(id) {
-            if run.need == Need::Nothing {
-                cx.bind(id.into(), None);
-            }
-            run.need = Need::Whole { shown: true };
+            run.unbind(cx, Need::Whole { shown: true });
             run.until = None;
             run.tries = 0;
             cx.tell(run.handle, Word::Resumed, inbound.frame);
