@@ -95,7 +95,7 @@ pub enum Rejection {
     Unsupported,
     /// As many as may wait do.
     QueueFull,
-    /// Longer than the server takes.
+    /// Longer than the server takes, or than the queue ever has room for.
     TooLarge,
     /// The subscription that it was for has ended.
     SubscriptionEnded,

@@ -71,7 +71,9 @@ impl Calls {
             },
         };
         if self.bytes + call.bytes() > self.max_bytes || self.open.len() as f64 >= self.max_calls {
-            cx.reject(handle, Rejection::QueueFull);
+            // No wait makes room for what is larger than all of it.
+            let never = call.bytes() > self.max_bytes;
+            cx.reject(handle, if never { Rejection::TooLarge } else { Rejection::QueueFull });
             return;
         }
         self.bytes += call.bytes();

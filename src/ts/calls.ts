@@ -230,7 +230,7 @@ export function callError(word: number, frame: any, number: number, text: string
 const REJECTIONS: Record<string, string> = {
   "call.unsupported": "the protocol has no such thing",
   "call.queue-full": "as many calls as may wait do (queue.maxMessages, queue.maxBytes)",
-  "call.too-large": "longer than the server takes",
+  "call.too-large": "longer than the server takes, or than queue.maxBytes",
   "subscription.ended": "the subscription has ended",
   "observe.busy": "a line observes one thing at a time",
   disposed: "disposed",

@@ -40,7 +40,7 @@ export type ErrorCode =
   | "call.unsupported"
   /** As many calls wait as may: `queue.maxMessages`, `queue.maxBytes`. */
   | "call.queue-full"
-  /** Longer than the server takes. */
+  /** Longer than the server takes, or than `queue.maxBytes`. */
   | "call.too-large"
   /** The gateway connects us with fewer rights than were asked for; `cause.missing` lists them. */
   | "auth.scopes"

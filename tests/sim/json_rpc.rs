@@ -145,6 +145,22 @@ fn no_more_calls_are_kept_than_the_queue_may_hold() {
 }
 
 #[test]
+fn a_call_that_no_wait_makes_room_for_is_too_large_and_one_more_than_fits_is_one_too_many() {
+    let mut line = Line::new(r#"{"protocol":"json-rpc","queue":{"maxBytes":40}}"#, 1, Stage::storing(None));
+    let (small, large) = ("x".repeat(30), "x".repeat(40));
+    play(&mut line, &[&format!("request 1 {small}"), &format!("request 2 {small}"), &format!("request 3 {large}x")]);
+    let why = |handle: u32| {
+        line.seen.iter().find_map(|(_, seen)| match seen {
+            Seen::Told { handle: told, text, .. } if told.0 == handle => Some(text.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(why(1), None);
+    assert_eq!(why(2).as_deref(), Some("call.queue-full"));
+    assert_eq!(why(3).as_deref(), Some("call.too-large"));
+}
+
+#[test]
 fn two_peers_that_refuse_each_others_answers_do_not_talk_for_ever() {
     let mut line = line();
     play(
