@@ -3,13 +3,13 @@
 //! Every call that is taken in ends exactly once. What one looks like on the wire, when it may be sent and whether it may
 //! be sent again is its protocol's to say.
 
-use super::{Command, Context, Verb, Word, take_at};
+use super::{Command, Context, Verb, Word};
 use crate::config::{CALL_TIMEOUT_MS, Config};
 use crate::error::Rejection;
 use crate::time::Instant;
 use crate::wire::{FrameId, Handle};
+use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
@@ -40,7 +40,10 @@ pub enum AfterLoss {
 
 #[derive(Debug)]
 pub struct Calls {
-    open: Vec<Call>,
+    /// Answers come for the first of them, mostly.
+    open: VecDeque<Call>,
+    /// No deadline is before this one: calls that end do not move it, so that the timer is not set anew for each.
+    due: Option<Instant>,
     bytes: f64,
     max_calls: f64,
     max_bytes: f64,
@@ -50,7 +53,14 @@ pub struct Calls {
 impl Calls {
     pub fn new(config: &Config) -> Self {
         let limits = config.limits;
-        Self { open: Vec::new(), bytes: 0.0, max_calls: limits.max_messages, max_bytes: limits.max_bytes, highest: 0 }
+        Self {
+            open: VecDeque::new(),
+            due: None,
+            bytes: 0.0,
+            max_calls: limits.max_messages,
+            max_bytes: limits.max_bytes,
+            highest: 0,
+        }
     }
 
     /// Takes in a `Request`, `Run` or `Notify`, unless there is no room.
@@ -77,7 +87,8 @@ impl Calls {
             return;
         }
         self.bytes += call.bytes();
-        self.open.push(call);
+        self.due = self.due.into_iter().chain(call.deadline).min();
+        self.open.push_back(call);
     }
 
     /// Sends what has not been sent, in order: `compose` gives the frame, or nothing where this call has to wait.
@@ -102,10 +113,25 @@ impl Calls {
     }
 
     pub fn find(&mut self, handle: Handle) -> Option<&mut Call> {
-        self.open.iter_mut().find(|call| call.handle == handle)
+        let at = self.place(handle)?;
+        self.open.get_mut(at)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Call> {
+    /// Pages count their handles up, so that calls are in order.
+    fn place(&self, handle: Handle) -> Option<usize> {
+        let (mut from, mut to) = (0, self.open.len());
+        while from < to {
+            let middle = usize::midpoint(from, to);
+            match self.open.get(middle)?.handle {
+                found if found == handle => return Some(middle),
+                found if found < handle => from = middle + 1,
+                _ => to = middle,
+            }
+        }
+        None
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Call> {
         self.open.iter()
     }
 
@@ -151,10 +177,15 @@ impl Calls {
     }
 
     fn take(&mut self, handle: Handle) -> Option<Call> {
-        let at = self.open.iter().position(|call| call.handle == handle)?;
-        let call = take_at(&mut self.open, at)?;
+        let at = self.place(handle)?;
+        let call = self.open.remove(at)?;
         self.bytes -= call.bytes();
         Some(call)
+    }
+
+    /// Ends the call that has been answered, without a word: whoever has the answer tells of it. `false`: it is not open.
+    pub fn close(&mut self, handle: Handle) -> bool {
+        self.find(handle).is_some_and(|call| call.sent) && self.take(handle).is_some()
     }
 
     /// The socket is gone: `judge` says what becomes of each call that it had.
@@ -179,7 +210,7 @@ impl Calls {
 
     /// Ends all of them: nothing will come any more. What was never sent may be asked again.
     pub fn lose_all(&mut self, cx: &mut Context<'_>) {
-        while let Some(call) = self.open.first() {
+        while let Some(call) = self.open.front() {
             let (handle, safe) = (call.handle, !call.sent);
             self.end_more(cx, handle, Word::Lost, FrameId::NONE, f64::from(u8::from(safe)));
         }
@@ -188,12 +219,16 @@ impl Calls {
     /// Ends the next one whose answer is overdue, and answers it.
     pub fn expire(&mut self, cx: &mut Context<'_>) -> Option<Call> {
         let now = cx.now;
-        let due = self.open.iter().find(|call| call.deadline.is_some_and(|at| at <= now))?.handle;
-        self.end(cx, due, Word::TimedOut, FrameId::NONE)
+        if let Some(call) = self.open.iter().find(|call| call.deadline.is_some_and(|at| at <= now)) {
+            return self.end(cx, call.handle, Word::TimedOut, FrameId::NONE);
+        }
+        self.due = self.open.iter().filter_map(|call| call.deadline).min();
+        None
     }
 
+    /// When to look for what is overdue, at the latest. There may be nothing then.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.open.iter().filter_map(|call| call.deadline).min()
+        self.due.filter(|_| !self.open.is_empty())
     }
 }
 

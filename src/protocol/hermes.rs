@@ -589,8 +589,21 @@ impl Protocol for Hermes {
     }
 
     fn admits(&mut self, route: Route, order: f64) -> bool {
-        // Numbered events are counted; those of a turn are noted; and what may be of an unknown session waits.
-        order.is_nan() && !self.is_opening() && (route == DELTA || route == THINKING || !self.turns.live())
+        // Events of a turn are noted, and what may be of an unknown session waits.
+        if self.is_opening() {
+            return false;
+        }
+        if order.is_nan() {
+            return route == DELTA || route == THINKING || !self.turns.live();
+        }
+        // Numbered events are counted, those of the line's session: a delta has a reader, and its topic is a live turn's.
+        let session = self.session.as_ref().and_then(|session| session.client_id.as_deref());
+        let next =
+            route == DELTA && order > self.latest && session.is_some_and(|session| self.turns.live_only_in(session));
+        if next {
+            self.latest = order;
+        }
+        next
     }
 
     fn received(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {

@@ -17,11 +17,14 @@ const BATCH: Route = Route(1);
 const CALL: Route = Route(2);
 const ANSWER: Route = Route(3);
 const GARBLED: Route = Route(4);
-const TYPES: [(&str, Becomes); 5] = [
+const RESULT: Route = Route(5);
+const TYPES: [(&str, Becomes); 6] = [
     ("rpc.batch", Becomes::Nothing),
     ("rpc.call", Becomes::Nothing),
     ("rpc.answer", Becomes::Nothing),
     ("rpc.garbled", Becomes::Nothing),
+    // Nothing else can be wrong with it than that nobody waits for it.
+    ("rpc.result", Becomes::Delta),
     ("rpc.error", Becomes::Event("rpc-error")),
 ];
 
@@ -64,7 +67,10 @@ impl JsonRpc {
 
     fn send_waiting(&mut self, cx: &mut Context<'_>) {
         if self.ready && self.gathering.is_none() {
-            let waiting: Vec<Handle> = self.calls.iter().filter(|call| !call.sent).map(|call| call.handle).collect();
+            // What has not been sent stands behind what has.
+            let unsent = self.calls.iter().rev().take_while(|call| !call.sent);
+            let mut waiting: Vec<Handle> = unsent.map(|call| call.handle).collect();
+            waiting.reverse();
             let mut gathered = String::new();
             let mut last = None;
             for handle in waiting {
@@ -170,6 +176,12 @@ impl Protocol for JsonRpc {
         self.send_waiting(cx);
     }
 
+    /// A result is counted by its id, which is the handle of its call.
+    fn admits(&mut self, route: Route, order: f64) -> bool {
+        let handle = Handle(order as u32);
+        route != RESULT || (f64::from(handle.0) == order && self.calls.close(handle))
+    }
+
     fn received(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
         match inbound.route {
             BATCH => {
@@ -180,7 +192,7 @@ impl Protocol for JsonRpc {
                 }
             }
             CALL => self.called(cx, inbound),
-            ANSWER => {
+            ANSWER | RESULT => {
                 answered(cx, &mut self.calls, inbound);
                 cx.wake_at(self.calls.next_deadline());
             }

@@ -1,23 +1,37 @@
 /** What has come and nobody has read yet. How much of it may wait is its owner's business. */
 import type { MoorlineError } from "./error.js";
 
+/** A loop that waits. While one does, no event can. */
+interface Sleeper<Event> {
+  loop: object;
+  taken: ((event: Event) => void) | undefined;
+  resolve(result: IteratorResult<Event>): void;
+  reject(error: MoorlineError): void;
+}
+
 /** @internal */
 export class Backlog<Event> {
   waiting: Event[] = [];
   over = false;
   #error: MoorlineError | undefined;
-  #asleep: (() => void)[] = [];
+  #asleep: Sleeper<Event>[] = [];
 
+  /** To the loop that has waited longest, at once: a stream has no time for more turns of the promises than it takes. */
   put(event: Event): void {
-    this.waiting.push(event);
-    this.#wake();
+    const sleeper = this.#asleep.shift();
+    if (!sleeper) {
+      this.waiting.push(event);
+      return;
+    }
+    sleeper.taken?.(event);
+    sleeper.resolve({ done: false, value: event });
   }
 
   /** Nothing more will come. Loops end when all has been read; with the error, if there is one. */
   end(error?: MoorlineError): true {
     this.over = true;
     this.#error = error;
-    this.#wake();
+    for (const { resolve, reject } of this.#asleep.splice(0)) error ? reject(error) : resolve(OVER);
     return true;
   }
 
@@ -25,33 +39,26 @@ export class Backlog<Event> {
   read(taken?: (event: Event) => void): AsyncIterableIterator<Event> {
     let left = false;
     const loop: AsyncIterableIterator<Event> = {
-      next: async () => {
-        while (!left) {
-          if (this.waiting.length) {
-            const value = this.waiting.shift()!;
-            taken?.(value);
-            return { done: false, value };
-          }
-          if (this.over) {
-            if (this.#error) throw this.#error;
-            break;
-          }
-          await new Promise<void>((resolve) => this.#asleep.push(resolve));
-        }
-        return { done: true, value: undefined };
+      next: () => {
+        if (!left && !this.waiting.length && !this.over)
+          return new Promise((resolve, reject) => void this.#asleep.push({ loop, taken, resolve, reject }));
+        if (left || !this.waiting.length) return left || !this.#error ? Promise.resolve(OVER) : Promise.reject(this.#error);
+        const value = this.waiting.shift()!;
+        taken?.(value);
+        return Promise.resolve({ done: false, value });
       },
       // One that waits at that moment ends as well, and takes nothing from others.
       return: async () => {
         left = true;
-        this.#wake();
-        return { done: true, value: undefined };
+        const mine = this.#asleep.filter((sleeper) => sleeper.loop === loop);
+        this.#asleep = this.#asleep.filter((sleeper) => sleeper.loop !== loop);
+        for (const { resolve } of mine) resolve(OVER);
+        return OVER;
       },
       [Symbol.asyncIterator]: () => loop,
     };
     return loop;
   }
-
-  #wake(): void {
-    for (const wake of this.#asleep.splice(0)) wake();
-  }
 }
+
+const OVER: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined });

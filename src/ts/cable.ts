@@ -78,7 +78,8 @@ export class CableSubscription<Message = any> extends EventTarget implements Asy
   readonly #handle: number;
   readonly #command: Command;
   readonly #heard = new Set<string>();
-  readonly #direct = new Map<string, Set<Listener>>();
+  /** Lists that are replaced, not changed: whoever is being told goes on with the one that it has. */
+  readonly #direct = new Map<string, readonly Listener[]>();
   readonly #backlogs = new Set<Backlog<Message>>();
 
   /** @internal */
@@ -150,9 +151,9 @@ export class CableSubscription<Message = any> extends EventTarget implements Asy
 
   /** Calls `listener` with the detail of each such event. Returns what ends it. */
   on<Name extends keyof SubscriptionEventMap>(type: Name, listener: (detail: SubscriptionEventMap<Message>[Name]) => void): () => void {
-    const listeners = this.#direct.get(type) ?? new Set();
-    this.#direct.set(type, listeners.add(listener as Listener));
-    return () => void listeners.delete(listener as Listener);
+    const others = () => (this.#direct.get(type) ?? []).filter((other) => other !== listener);
+    this.#direct.set(type, [...others(), listener as Listener]);
+    return () => void this.#direct.set(type, others());
   }
 
   override addEventListener<Name extends keyof SubscriptionEventMap>(
@@ -212,7 +213,7 @@ export class CableSubscription<Message = any> extends EventTarget implements Asy
 
   #tell(type: string, detail: unknown): void {
     if (this.#heard.has(type)) this.dispatchEvent(new CustomEvent(type, { detail }));
-    for (const listener of [...(this.#direct.get(type) ?? [])]) {
+    for (const listener of this.#direct.get(type) ?? []) {
       try {
         (listener as (detail: unknown) => void)(detail);
       } catch (error) {

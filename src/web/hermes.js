@@ -5,6 +5,7 @@ const GARBLED = Symbol();
 
 // An answer that brings events or questions: they come first, as if they had come by themselves.
 function unpack(frame) {
+  if (frame?.method !== undefined) return [frame];
   const { events, truncated, open_requests: asked } = frame?.result ?? {};
   if (!Array.isArray(events) && !Array.isArray(asked)) return [frame];
   const missed = truncated === false && Array.isArray(events) ? events : [];

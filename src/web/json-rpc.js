@@ -13,8 +13,10 @@ const GARBLED = new Mark("rpc.garbled");
 function type(frame) {
   if (frame instanceof Mark) return frame.type;
   const { jsonrpc, method, id, params, result, error } = frame ?? {};
-  if (method === undefined && (result !== undefined || error !== undefined))
+  if (method === undefined && (result !== undefined || error !== undefined)) {
+    if (error === undefined && typeof id === "number") return "rpc.result";
     return error !== undefined && (id ?? null) === null ? "rpc.error" : "rpc.answer";
+  }
   const silent = typeof method === "string" && id === undefined && jsonrpc === "2.0" && (params === undefined || typeof params === "object");
   return silent && !method.startsWith("rpc.") ? method : "rpc.call";
 }
@@ -34,6 +36,8 @@ export const dialect = {
     return calls ? [new Mark("rpc.batch", calls), ...message] : message;
   },
   type,
+  // A result has no topic: its number says whose it is.
+  order: (frame) => (frame?.result !== undefined && typeof frame.id === "number" ? frame.id : NaN),
   result: (frame) => frame.result,
   error: ({ error }) => ({ message: error?.message ?? "an answer without a result or an error", cause: error }),
   called: ({ method, params }) => ({ method, params }),

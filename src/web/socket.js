@@ -2,7 +2,7 @@
 // wasm costs more than everything else a frame needs; only numbers do. No policy: Rust is asked about every frame.
 
 import { typeOf } from "./events.js";
-import { BINARY, CLOSED, DELTA, NOT_JSON, OPENED, SEND, TOO_LARGE } from "./rust.js";
+import { BINARY, CLOSED, DELTA, NOT_JSON, OPENED, RESULT, SEND, TOO_LARGE } from "./rust.js";
 
 export class Socket {
   constructor(events, env, maxFrameBytes, dialect) {
@@ -17,6 +17,8 @@ export class Socket {
     // Which of them are deltas, and whose those of a topic are.
     this.deltas = [];
     this.topics = new Map();
+    // The row of the frame before.
+    this.latest = 0;
     this.offered = [];
     // Messages from id `base` on, in order: the text until the browser has written it out, the receipt until its fate
     // is final.
@@ -117,20 +119,22 @@ export class Socket {
     const type = typeOf(frame, dialect);
     let route = 0;
     if (typeof type === "string") {
-      // A scan with === is faster than a Map: a string fresh from JSON.parse has no hash yet.
-      for (let i = 0; i < types.length; i++) {
-        if (types[i] === type) {
-          route = i + 1;
-          break;
-        }
+      // A scan with === is faster than a Map: a string fresh from JSON.parse has no hash yet. A stream says the same again.
+      if (types[this.latest] === type) route = this.latest + 1;
+      else {
+        route = types.indexOf(type) + 1;
+        if (route !== 0) this.latest = route - 1;
       }
       if (route === 0 && this.events.hasWildcard(type)) route = types.length + 1;
     }
-    // 0: it needs no handle; undefined: nobody's.
-    const handle = dialect !== undefined && this.deltas[route - 1] ? this.topics.get(dialect.topic(frame)) : 0;
-    if (route !== 0 && handle !== undefined && rust.admit(id, route, dialect?.order?.(frame) ?? NaN)) {
-      if (handle === 0) this.events.deliver(route, frame, type);
-      else this.events.hand(handle, DELTA, frame);
+    const order = route === 0 ? NaN : (dialect?.order?.(frame) ?? NaN);
+    // What goes to a handle is a delta of whoever has its topic, or, where there are no topics, the result of the call whose
+    // handle is its number.
+    const handed = dialect !== undefined && this.deltas[route - 1];
+    const handle = handed && dialect.topic ? this.topics.get(dialect.topic(frame)) : order;
+    if (route !== 0 && handle !== undefined && rust.admit(id, route, order)) {
+      if (!handed) this.events.deliver(route, frame, type);
+      else this.events.hand(handle, dialect.topic ? DELTA : RESULT, frame);
     } else this.events.show(frame, (key) => rust.received(id, route, key, frame));
   }
 

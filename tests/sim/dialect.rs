@@ -9,6 +9,8 @@ pub struct Dialect {
     pub frame_type: fn(&Value) -> Option<&str>,
     pub topic: fn(&Value) -> Option<&str>,
     pub order: fn(&Value) -> f64,
+    /// Deltas have no topic: they are results, and their number is the handle.
+    pub results: bool,
     /// The prefix of the events that frames without a route become.
     pub wildcard: Option<&'static str>,
 }
@@ -21,6 +23,7 @@ impl Dialect {
                 frame_type: |frame| frame.get("type")?.as_str(),
                 topic: |_| None,
                 order: |_| f64::NAN,
+                results: false,
                 wildcard: None,
             },
             "action-cable" => Self {
@@ -34,6 +37,7 @@ impl Dialect {
                 },
                 topic: |frame| frame.get("identifier")?.as_str(),
                 order: |_| f64::NAN,
+                results: false,
                 wildcard: None,
             },
             "observation" => Self {
@@ -45,6 +49,7 @@ impl Dialect {
                     let digits = digits.strip_prefix("bo_").filter(|digits| digits.len() == 16).unwrap_or_default();
                     u64::from_str_radix(digits, 16).map_or(f64::NAN, |number| number as f64)
                 },
+                results: false,
                 wildcard: None,
             },
             "json-rpc" => Self {
@@ -54,7 +59,10 @@ impl Dialect {
                     said.map_or_else(|| rpc_type(frame), |mark| Some(&mark[1..]))
                 },
                 topic: |_| None,
-                order: |_| f64::NAN,
+                order: |frame| {
+                    frame.get("result").and_then(|_| frame.get("id")).and_then(Value::as_f64).unwrap_or(f64::NAN)
+                },
+                results: true,
                 wildcard: Some("rpc-"),
             },
             "openclaw" => Self {
@@ -62,6 +70,7 @@ impl Dialect {
                 frame_type: openclaw_type,
                 topic: |frame| frame.pointer("/payload/runId")?.as_str(),
                 order: |frame| frame.get("seq").and_then(Value::as_f64).unwrap_or(f64::NAN),
+                results: false,
                 wildcard: Some("openclaw-"),
             },
             "hermes" => Self {
@@ -72,6 +81,7 @@ impl Dialect {
                 },
                 topic: |frame| frame.pointer("/params/session_id")?.as_str(),
                 order: |frame| frame.pointer("/params/seq").and_then(Value::as_f64).unwrap_or(f64::NAN),
+                results: false,
                 wildcard: Some("hermes-"),
             },
             _ => panic!("{protocol} has no dialect here"),
@@ -109,6 +119,9 @@ fn rpc_type(frame: &Value) -> Option<&str> {
     Some(match method.and_then(Value::as_str) {
         Some(method) if frame["jsonrpc"] == "2.0" && id.is_none() && fits && !method.starts_with("rpc.") => method,
         None if method.is_none() && frame.get("error").is_some() && id.is_none_or(Value::is_null) => "rpc.error",
+        None if method.is_none() && frame.get("error").is_none() && said && id.is_some_and(Value::is_number) => {
+            "rpc.result"
+        }
         None if method.is_none() && said => "rpc.answer",
         _ => "rpc.call",
     })

@@ -201,14 +201,19 @@ impl<B: Browser> Line<B> {
         let wild = self.dialect.wildcard.and(frame_type).map(|_| self.routes.len());
         let route = row.or(wild).map_or(Route::NONE, |row| Route(row as u32 + 1));
         let is_delta = row.is_some_and(|row| self.routes[row].event == Becomes::Delta);
-        let handle =
-            (self.dialect.topic)(&frame).filter(|_| is_delta).and_then(|topic| self.topics.get(topic)).copied();
+        let order = (self.dialect.order)(&frame);
+        let topic = (self.dialect.topic)(&frame);
+        let handle = match is_delta {
+            true if self.dialect.results => Some(Handle(order as u32)),
+            true => topic.and_then(|topic| self.topics.get(topic)).copied(),
+            false => None,
+        };
         let somebodys = !is_delta || handle.is_some();
-        if route != Route::NONE && somebodys && self.client.admit(socket, route, (self.dialect.order)(&frame)) {
+        if route != Route::NONE && somebodys && self.client.admit(socket, route, order) {
             match handle {
                 Some(handle) => self.saw(Seen::Told {
                     handle,
-                    word: Word::Delta,
+                    word: if self.dialect.results { Word::Result } else { Word::Delta },
                     number: 0.0,
                     text: String::new(),
                     frame: Some(frame),

@@ -66,6 +66,11 @@ impl Turns {
         self.runs.iter().position(fits)
     }
 
+    /// Whether every live turn is of this session.
+    pub fn live_only_in(&self, session: &str) -> bool {
+        self.runs.iter().all(|run| run.phase != Phase::Live || run.session == session)
+    }
+
     fn live_in(&self, session: &str) -> Option<usize> {
         self.find(&|run| run.phase == Phase::Live && run.session == session)
     }
