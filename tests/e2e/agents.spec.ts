@@ -40,7 +40,8 @@ const GATEWAYS: Record<string, Case> = {
   observation: {
     name: "yoi observation",
     restart: [/restarted: the answer begins anew/, true],
-    tear: [/gap: what was stored behind our cursor is gone .*restarted: the answer begins anew/, true],
+    // After an attempt that failed no cursor is shown, and none can be refused.
+    tear: [/(gap: what was stored behind our cursor is gone .*)?restarted: the answer begins anew/, true],
   },
 };
 
