@@ -292,7 +292,9 @@ pub trait Protocol {
 /// What a protocol wants done, in order.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
-    Ready { recovered: bool },
+    Ready {
+        recovered: bool,
+    },
     SendNow(String),
     Emit(Event),
     SetTimer(u64),
@@ -308,7 +310,10 @@ pub enum Effect {
     OfferProbe,
     Hold,
     ProbeAnswered,
-    Advice { retry_after_ms: f64, spread_ms: f64 },
+    Advice {
+        retry_after_ms: f64,
+        spread_ms: f64,
+    },
 }
 
 /// The verbs that a protocol may use. They take effect in order, when the protocol returns.
