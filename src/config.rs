@@ -98,7 +98,12 @@ impl Config {
         }
         let [base_ms, max_ms, factor, max_attempts, stable_ms, connect_timeout_ms, idle_ms, rest @ ..] = numbers;
         let [probe_timeout_ms, max_messages, max_bytes, max_age_ms, settle_ms] = rest;
-        let overflow = [Overflow::Reject, Overflow::DropOldest, Overflow::DropNewest];
+        // A match, for a list asked by its place brings the formatting machinery along.
+        let overflow = match word(values, "queue.overflow", OVERFLOW)? {
+            0 => Overflow::Reject,
+            1 => Overflow::DropOldest,
+            _ => Overflow::DropNewest,
+        };
         let named = |path, default: &str| values.string(path).unwrap_or_else(|| default.into());
         Ok(Self {
             backoff: Backoff { base_ms, max_ms, factor, jitter: word(values, "reconnect.jitter", JITTER)? == 0 },
@@ -109,7 +114,7 @@ impl Config {
                 idle_ms: (!idle_ms.is_nan()).then_some(idle_ms as u64),
                 probe_timeout_ms: probe_timeout_ms as u64,
             },
-            limits: Limits { max_messages, max_bytes, overflow: overflow[word(values, "queue.overflow", OVERFLOW)?] },
+            limits: Limits { max_messages, max_bytes, overflow },
             max_age_ms,
             close_policy: options.close_policy,
             nexus: NexusConfig {
