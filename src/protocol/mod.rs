@@ -217,7 +217,8 @@ pub trait Protocol {
     fn opened(&mut self, cx: &mut Context<'_>, subprotocol: &str);
 
     /// Whether a frame with a route behind the control routes may be delivered without showing it. `order` is what the
-    /// page's half of the protocol counts frames by; NaN where it does not.
+    /// page's half of the protocol counts frames by; NaN where it does not. The yes to a delta is all that Rust hears of it:
+    /// whoever has its handle has been told.
     fn admits(&mut self, route: Route, order: f64) -> bool {
         let _ = (route, order);
         true

@@ -110,10 +110,10 @@ export abstract class CallLine<O extends LineOptions = LineOptions> extends Prot
     let over = false;
     let here = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const told: Hearer["told"] = (...facts) => {
-      over ||= hearer.told(...facts);
+    const told: Hearer["told"] = (word, frame, number, text) => {
+      over ||= hearer.told(word, frame, number, text);
       if (over) {
-        clearTimeout(timer);
+        if (timer) clearTimeout(timer);
         signal?.removeEventListener("abort", cancel);
       }
       return over;

@@ -17,7 +17,7 @@ export interface Dialect {
   parse?(text: string): unknown[];
   /** What the route table knows a frame by. */
   type(frame: any): unknown;
-  /** Whose a delta is. */
+  /** Whose a delta is. Without it, a delta is the result of the call whose handle is its number. */
   topic?(frame: any): unknown;
   /** What frames are counted by. */
   order?(frame: any): number;

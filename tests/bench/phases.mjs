@@ -139,8 +139,8 @@ async function protocolOverLoopback(bench, name, found) {
   const { quick, rounds } = bench.options;
   const { browser, open, each } = await pages(bench, speakers(name));
   await each((page) => page.bench("up", "real"));
-  const { stretch, asks } = CASES[name];
-  const count = asks ? stretch : quick ? 2000 : 6000;
+  const { stretch, many } = CASES[name];
+  const count = many ? stretch : quick ? 2000 : 6000;
   for (let round = 0; round <= rounds; round++) {
     bench.say(`${name} over loopback: round ${round} of ${rounds}`);
     for (const address of rotated(speakers(name), round)) {

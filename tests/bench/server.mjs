@@ -178,7 +178,7 @@ function run({ scripts, pkg }) {
     const entry = peers.get(client);
     const { peer } = entry;
     if ("asked" in peer) await new Promise((resolve) => ((entry.look = () => peer.asked >= count && resolve()), entry.look()));
-    const frames = [...(peer.begins?.() ?? []), ...Array.from({ length: count }, () => peer.next())].map(encode);
+    const frames = [...(peer.begins?.() ?? []), ...Array.from({ length: count }, () => peer.next()), ...(peer.ends?.() ?? [])].map(encode);
     for (let at = 0; at < frames.length; at += 256) await burst(sockets.get(client), frames.slice(at, at + 256), Math.min(256, frames.length - at));
   }
 

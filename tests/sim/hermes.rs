@@ -483,6 +483,32 @@ fn a_second_session_on_the_line_keeps_its_own_turns_and_loses_them_with_the_sock
 }
 
 #[test]
+fn each_numbered_delta_is_told_once_and_those_of_another_session_are_counted_by_nobody() {
+    let mut line = standing();
+    let numbered = |kind: &str, session: &str, seq: u32| {
+        let mut frame = event(kind, Some(session), json!({"text": "x"}));
+        frame["params"]["seq"] = seq.into();
+        frame
+    };
+    let (ours, other) = (1 | SERVER, 2 | SERVER);
+    says(&mut line, 1, &numbered("message.start", "r1", 97));
+    // What comes again was heard, whichever way it came first.
+    for seq in [98, 98, 99, 97, 101] {
+        says(&mut line, 1, &numbered("message.delta", "r1", seq));
+    }
+    assert_eq!(words(&line, ours), [Word::Began, Word::Delta, Word::Delta, Word::Delta]);
+    // While another session has a turn as well, a delta may be of either.
+    for (kind, seq) in [("message.start", 1), ("message.delta", 2), ("message.delta", 500)] {
+        says(&mut line, 1, &numbered(kind, "r7", seq));
+    }
+    for seq in [101, 102] {
+        says(&mut line, 1, &numbered("message.delta", "r1", seq));
+    }
+    assert_eq!(words(&line, other), [Word::Began, Word::Delta, Word::Delta]);
+    assert_eq!(words(&line, ours)[4..], [Word::Delta]);
+}
+
+#[test]
 fn everything_that_waits_ends_when_the_page_ends_the_line() {
     let mut line = standing();
     play(&mut line, &[r#"run 1 prompt.submit key:p {"text":"p"}"#, "request 2 session.list"]);

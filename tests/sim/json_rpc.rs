@@ -54,6 +54,22 @@ fn answers_out_of_order_twice_and_never_end_each_call_once() {
 }
 
 #[test]
+fn a_timer_of_a_call_that_was_answered_ends_no_other_before_its_time() {
+    let mut line = line();
+    play(&mut line, &["request 1 a timeout:50", "request 2 b timeout:100", "request 3 c timeout:70"]);
+    play(&mut line, &[r#"received #1 {"jsonrpc":"2.0","result":1,"id":1}"#]);
+    assert_eq!(words(&line, 1), [Word::Result]);
+    for (now, over) in [(50, [false, false]), (70, [false, true]), (100, [true, true])] {
+        while line.due.is_some_and(|due| due <= now) {
+            line.now = line.due.unwrap_or_default();
+            line.ring();
+        }
+        let timed_out = [2, 3].map(|handle| words(&line, handle) == [Word::TimedOut]);
+        assert_eq!(timed_out, over, "after {now} ms");
+    }
+}
+
+#[test]
 fn an_answer_with_an_id_that_is_no_handle_is_reported_and_shown() {
     for id in [json!(0), json!(-1), json!(1.5), json!(4_294_967_297_u64), json!({}), json!([1]), json!(true)] {
         let mut line = line();

@@ -33,12 +33,8 @@ function hear(text) {
 async function up(kind) {
   globalThis.WebSocket = kind === "real" ? RealSocket : FakeSocket;
   FakeSocket.onMade = (socket) => {
-    const says = [];
     // What a server says comes in a task of its own, in order.
-    peer = about.peer((frame) => {
-      says.push(message(frame));
-      setTimeout(() => socket.deliver(says.shift()));
-    });
+    peer = about.peer((frame) => void task().then(() => socket.deliver(message(frame))));
     socket.protocol = about.subprotocol ?? "";
     socket.send = (text) => peer.heard(JSON.parse(text));
     setTimeout(() => {
@@ -52,6 +48,8 @@ async function up(kind) {
   await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
+const task = () => tasks(() => false);
+
 /** Whoever reads in a loop has read by then: so long a browser waits for promises after each message. */
 async function settled() {
   await null;
@@ -59,41 +57,52 @@ async function settled() {
   await null;
 }
 
+/** Frames that nobody takes the time of; answers how many of them were heard. */
+async function aside(frames = []) {
+  const before = heard;
+  for (const frame of frames) {
+    FakeSocket.latest.deliver(message(frame));
+    await settled();
+  }
+  return heard - before;
+}
+
 /**
  * Nanoseconds per frame, in-process: stretch after stretch of the flood, each frame followed by whatever promises it settles;
  * the wait itself, measured in the same way with no frame, is taken off.
  */
 async function inbound(ms) {
-  const { stretch, asks } = about;
+  const { stretch } = about;
+  const piece = Math.min(stretch, 250);
   const socket = FakeSocket.latest;
   const [times, idles] = [[], []];
-  let frames = 0;
   const before = heard;
+  let frames = 0;
   const end = performance.now() + ms;
-  let extra = 0;
   do {
-    if (asks) line.ask(stretch);
-    for (const frame of peer.begins?.() ?? []) {
-      const heardBefore = heard;
-      socket.deliver(message(frame));
-      await settled();
-      extra += heard - heardBefore;
+    ask(stretch);
+    // What is asked is answered, where it has an answer of its own.
+    await task();
+    await task();
+    frames += await aside(peer.begins?.());
+    for (let sent = 0; sent < stretch; sent += piece) {
+      const events = Array.from({ length: piece }, () => message(peer.next()));
+      await task();
+      let start = performance.now();
+      for (const event of events) {
+        socket.deliver(event);
+        await settled();
+      }
+      times.push(performance.now() - start);
+      frames += piece;
+      start = performance.now();
+      for (let at = 0; at < piece; at++) await settled();
+      idles.push(performance.now() - start);
     }
-    const events = Array.from({ length: stretch }, () => message(peer.next()));
-    await tasks(() => false);
-    let start = performance.now();
-    for (const event of events) {
-      socket.deliver(event);
-      await settled();
-    }
-    times.push(performance.now() - start);
-    frames += stretch;
-    start = performance.now();
-    for (let at = 0; at < stretch; at++) await settled();
-    idles.push(performance.now() - start);
+    frames += await aside(peer.ends?.());
   } while (performance.now() < end);
-  const ns = (all) => (trimmed(all) / stretch) * 1e6;
-  return { ns: ns(times) - ns(idles), idle: ns(idles), frames, heard: heard - before - extra };
+  const ns = (all) => (trimmed(all) / piece) * 1e6;
+  return { ns: ns(times) - ns(idles), idle: ns(idles), frames, heard: heard - before };
 }
 
 const ask = (count) => line.ask?.(count);

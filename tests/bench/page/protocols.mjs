@@ -4,8 +4,8 @@
  */
 import { dice, words } from "./frames.mjs";
 
-/** Frames of one answer: as many as come between two beginnings. */
-export const ANSWER = 256;
+/** Frames of one answer: as many as come between its beginning and its end. */
+export const ANSWER = 250;
 
 const json = JSON.stringify;
 
@@ -24,7 +24,7 @@ export const CABLE = { identifier: IDENTIFIER };
 export const RUN = "0f8fad5b-d9cb-469f-a165-70867728950e";
 export const SESSION = "agent:main:bench";
 
-const HERMES = "644d82f9";
+export const HERMES = "644d82f9";
 
 function openclaw(say, cumulative) {
   const piece = pieces();
@@ -69,7 +69,7 @@ function openclaw(say, cumulative) {
 function hermes(say, numbered) {
   const piece = pieces();
   let seq = 0;
-  let live = false;
+  const stored_session_id = "20261121_000157_98d41a";
   const event = (type, payload) => ({
     jsonrpc: "2.0",
     method: "event",
@@ -81,14 +81,11 @@ function hermes(say, numbered) {
       say({ jsonrpc: "2.0", method: "event", params: { type: "gateway.ready", payload } });
     },
     heard({ id, method }) {
-      const session = { session_id: HERMES, stored_session_id: "20261121_000157_98d41a", message_count: 0, messages: [] };
-      say({ jsonrpc: "2.0", id, result: method === "session.create" ? session : {} });
+      const session = { session_id: HERMES, stored_session_id, message_count: 0, messages: [] };
+      say({ jsonrpc: "2.0", id, result: method === "session.create" ? session : { status: "streaming" } });
     },
-    begins() {
-      const over = live ? [event("message.complete", { status: "complete", text: "." })] : [];
-      live = true;
-      return [...over, event("message.start")];
-    },
+    begins: () => [event("message.start")],
+    ends: () => [event("message.complete", { status: "complete", text: "." }), event("session.info", { running: false, stored_session_id })],
     next: () => json(event("message.delta", { text: piece() })),
   };
 }
@@ -143,7 +140,8 @@ function rpc() {
 
 /**
  * Name → what it is called, which client speaks it, the subprotocol, how many frames come at a stretch, and the server. Its
- * `opened` and `heard` say what the script says; `begins` are frames between two answers, `next` is the flood.
+ * `opened` and `heard` say what the script says; `begins` and `ends` are frames around an answer, `next` is the flood. Clients
+ * that have `ask` ask for each answer.
  */
 export const CASES = {
   "action-cable": {
@@ -173,8 +171,8 @@ export const CASES = {
     peer: (say) => hermes(say, true),
   },
   observation: { title: "yoi, `text_delta` event to an observation", client: "observation", stretch: ANSWER, peer: observation },
-  "json-rpc": { title: "JSON-RPC, answers to 100 open requests", client: "rpc", asks: true, stretch: 100, peer: rpc },
-  "json-rpc-10k": { title: "JSON-RPC, answers to 10,000 open requests", client: "rpc", asks: true, stretch: 10_000, peer: rpc },
+  "json-rpc": { title: "JSON-RPC, answers to 100 open requests", client: "rpc", many: true, stretch: 100, peer: rpc },
+  "json-rpc-10k": { title: "JSON-RPC, answers to 10,000 open requests", client: "rpc", many: true, stretch: 10_000, peer: rpc },
 };
 
 /** Who speaks it: their pages are called after the case and them. */

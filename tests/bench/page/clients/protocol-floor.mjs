@@ -2,7 +2,7 @@
  * The floor of each further protocol: the least that one writes by hand to get its frames to a callback. No reconnecting, no
  * numbers looked at, no errors.
  */
-import { CABLE, RUN, SESSION } from "../protocols.mjs";
+import { CABLE, HERMES, RUN, SESSION } from "../protocols.mjs";
 
 function dial(url, subprotocols, onmessage) {
   const ws = new WebSocket(url, subprotocols);
@@ -56,6 +56,7 @@ export function openclaw(url, heard) {
 
 export function hermes(url, heard) {
   const turns = new Map();
+  let next = 2;
   let ws;
   return {
     up: () =>
@@ -74,6 +75,7 @@ export function hermes(url, heard) {
           else if (type === "gateway.ready") ws.send(JSON.stringify({ jsonrpc: "2.0", id: 1, method: "session.create", params: {} }));
         });
       }),
+    ask: () => ws.send(JSON.stringify({ jsonrpc: "2.0", id: next++, method: "prompt.submit", params: { session_id: HERMES, text: "go" } })),
   };
 }
 

@@ -1,5 +1,5 @@
 /** moorline's entries, as a page uses them: subscriptions with `on`, runs and observations with a loop, calls with a promise. */
-import { CABLE, RUN, SESSION } from "../protocols.mjs";
+import { CABLE, HERMES, RUN, SESSION } from "../protocols.mjs";
 
 // Each line is somebody new, and 10,000 calls may wait.
 const OPTIONS = { session: { storage: "memory" }, queue: { maxMessages: 20_000, maxBytes: 16_777_216 } };
@@ -37,14 +37,17 @@ export const openclaw = (url, heard) => ({
   },
 });
 
-export const hermes = (url, heard) => ({
-  async up() {
-    const line = await made("hermes", url);
-    line.on("run-started", ({ run }) => read(run, heard));
-    line.connect();
-    await line.request("session.create", {});
-  },
-});
+export function hermes(url, heard) {
+  let line;
+  return {
+    async up() {
+      line = await made("hermes", url);
+      line.connect();
+      await line.request("session.create", {});
+    },
+    ask: () => void read(line.run("prompt.submit", { session_id: HERMES, text: "go" }), heard),
+  };
+}
 
 export const observation = (url, heard) => ({
   async up() {
