@@ -1,6 +1,9 @@
 /** Action Cable: an answer is what a channel broadcasts. Which of it is a run's, and what was missed, is the channel's to say. */
 import { Turn } from "./agents-turn.js";
 
+/** How long the channel may take to speak of a question that a dead socket had. */
+const PATIENCE_MS = 3000;
+
 export default {
   id: "action-cable",
   name: "Action Cable",
@@ -23,42 +26,57 @@ export default {
 
     const turnOf = (run) => {
       if (!runs.has(run) && asked.length) {
-        runs.set(run, asked.shift());
+        runs.set(run, Object.assign(asked.shift(), { seq: 0 }));
         runs.get(run).put({ type: "started" });
       }
       return runs.get(run);
+    };
+    const hear = (message) => {
+      const { type, run, seq, content } = message;
+      const turn = run === undefined ? undefined : turnOf(run);
+      if (!turn || turn.over) return;
+      if (type === "agent_message") turn.put(ended(message));
+      else if (type === "agent_delta" || type === "agent_partial") {
+        // A piece is told again to who catches up.
+        if (seq <= turn.seq && !(turn.torn && type === "agent_partial")) return;
+        turn.seq = seq;
+        if (type === "agent_delta") return turn.put({ type: "delta", text: content });
+        turn.torn = false;
+        turn.put({ type: "resumed", text: content, says: "the channel repeats all of it" });
+      } else turn.put({ type: "note", frame: message });
+    };
+    const returned = () => {
+      const heard = returning ?? [];
+      returning = null;
+      heard.forEach(hear);
     };
     channel.on("message", (message) => {
       if (returning) returning.push(message);
       else hear(message);
     });
-    const hear = (message) => {
-      const { type, run, content } = message;
-      const turn = run === undefined ? undefined : turnOf(run);
-      if (!turn || turn.over) return;
-      if (type === "agent_delta") turn.put({ type: "delta", text: content });
-      else if (type === "agent_partial") turn.put({ type: "resumed", text: content, says: "the channel repeats all of it" });
-      else if (type === "agent_message") turn.put(ended(message));
-      else turn.put({ type: "note", frame: message });
-    };
-    channel.on("away", () => (returning ??= []));
-    // One of the two follows each return: by then everything that is told of what was missed is here.
-    channel.on("gap", ({ reason }) => {
-      talk.gap(reason);
-      returned();
+    channel.on("away", () => {
+      returning ??= [];
+      for (const turn of asked) turn.doubtful = turn.sent;
     });
+    channel.on("confirmed", ({ reconnected }) => reconnected || returned());
+    // One of the two follows each return: by then everything that is told by itself of what was missed is here.
     channel.on("resumed", () => {
       returned();
       runs.forEach((turn) => turn.put({ type: "resumed", text: turn.text }));
+      setTimeout(giveUp, PATIENCE_MS);
+    });
+    channel.on("gap", ({ reason }) => {
+      talk.gap(reason);
+      runs.forEach((turn) => (turn.torn = true));
+      returned();
+      // What nobody plays again, the channel can be asked for.
+      channel.perform("catch_up").catch((error) => talk.fault(error.message));
+      setTimeout(giveUp, PATIENCE_MS);
     });
     channel.on("rejected", (error) => talk.fault(error.message));
-    channel.on("confirmed", ({ reconnected }) => reconnected || returned());
-    const returned = () => {
-      const heard = returning ?? [];
-      returning = null;
-      heard.forEach(hear);
+    const giveUp = () => {
       // Neither the history nor what goes on speaks of it: it went under with the socket.
-      for (const turn of asked.filter((turn) => turn.sent)) turn.put({ type: "error", error: unknown() });
+      for (const turn of asked.filter((turn) => turn.doubtful)) turn.put({ type: "error", error: unknown() });
       asked = asked.filter((turn) => !turn.over);
     };
     return {

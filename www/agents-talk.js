@@ -98,10 +98,10 @@ export class Talk {
   }
 
   lost({ cause, willReconnect }) {
-    const text = CAUSES[cause] ?? cause;
+    const text = !willReconnect && cause === "closed" ? "nobody tries again" : (CAUSES[cause] ?? cause);
     if (this.#loss) {
       // An attempt that failed is no loss; that none follows is news.
-      if (!willReconnect) for (const mark of this.#loss.marks) mark.settle("over", "line ended", text);
+      if (!willReconnect) for (const mark of this.#loss.marks) mark.say("over", "line ended", text);
       return;
     }
     const marks = [...this.#open].map((answer) => answer.lost());
