@@ -13,6 +13,8 @@ export interface Dialect {
   readonly sessionKey?: string;
   /** The prefix of the events that frames without a route become. */
   readonly wildcard?: string;
+  /** Types that would become one of the line's own events there: a server's frame of such a type is `ws-unhandled`. */
+  readonly own?: readonly string[];
   /** The frames of one message; throws where there is no JSON. Without it, a message is one frame. */
   parse?(text: string): unknown[];
   /** What the route table knows a frame by. */

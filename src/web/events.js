@@ -28,7 +28,7 @@ export class Events {
   }
 
   hasWildcard(type) {
-    return this.wildcard !== undefined && !(this.wildcard + type).startsWith("ws-");
+    return this.wildcard !== undefined && !(this.wildcard + type).startsWith("ws-") && !this.dialect?.own?.includes(type);
   }
 
   // The hot path's end.

@@ -29,6 +29,7 @@ export const dialect = {
   name: "hermes",
   sessionKey: "moorline-hermes",
   wildcard: "hermes-",
+  own: ["session", "session-lost", "question"],
   parse(text) {
     let frame;
     try {
@@ -41,7 +42,11 @@ export const dialect = {
   type(frame) {
     if (frame === GARBLED) return "rpc.garbled";
     const { method, id = null, error, result } = frame ?? {};
-    if (method === "event" && id === null) return frame.params?.type;
+    if (method === "event" && id === null) {
+      const type = frame.params?.type;
+      // Types of ours, which no server has.
+      return typeof type === "string" && type.startsWith("rpc.") ? undefined : type;
+    }
     if (method !== undefined) return id === null ? undefined : "rpc.call";
     if (error !== undefined && id === null) return "rpc.error";
     return error !== undefined || result !== undefined ? "rpc.answer" : undefined;

@@ -24,6 +24,7 @@ function type(frame) {
 export const dialect = {
   name: "json-rpc",
   wildcard: "rpc-",
+  own: ["error"],
   parse(text) {
     let message;
     try {

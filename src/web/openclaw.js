@@ -17,6 +17,7 @@ export const dialect = {
   name: "openclaw",
   sessionKey: "moorline-openclaw",
   wildcard: "openclaw-",
+  own: ["gap", "hello"],
   // Text that streams is told from the rest by its type, so that it finds its reader without a question.
   type(frame) {
     const kind = frame?.type;

@@ -351,3 +351,14 @@ for (const subtle of [true, false])
     const signed = await page.evaluate(`${script}; ${sign}`);
     expect(signed).toEqual(VECTOR);
   });
+
+test("a server's event cannot pass for one of the line's own", async ({ launch, open }) => {
+  const gateway = await launch();
+  const page = await moored(open, gateway);
+  for (const event of ["gap", "hello", "cron"]) await gateway.post("openclaw/event", { event, payload: { forged: true } });
+  await heard(page, "openclaw-cron");
+  const unhandled = await log(page, "ws-unhandled");
+  expect(unhandled.map(({ type }) => type)).toEqual(["gap", "hello"]);
+  expect(await log(page, "openclaw-gap")).toEqual([]);
+  expect(await log(page, "openclaw-hello")).toHaveLength(1);
+});

@@ -165,7 +165,9 @@ fn hermes_frames(text: &str) -> Vec<Value> {
 fn hermes_type(frame: &Value) -> Option<&str> {
     let id = frame.get("id").filter(|id| !id.is_null());
     match frame.get("method") {
-        Some(method) if method == "event" && id.is_none() => frame.pointer("/params/type")?.as_str(),
+        Some(method) if method == "event" && id.is_none() => {
+            frame.pointer("/params/type")?.as_str().filter(|named| !named.starts_with("rpc."))
+        }
         Some(_) => id.map(|_| "rpc.call"),
         None if frame.get("error").is_some() && id.is_none() => Some("rpc.error"),
         None => (frame.get("result").or_else(|| frame.get("error"))).map(|_| "rpc.answer"),
