@@ -24,6 +24,8 @@ mod liveness;
 mod messages;
 /// OpenClaw beyond its page.
 mod openclaw;
+/// OpenClaw gateways that answer what they like, many seeds.
+mod openclaw_storm;
 /// When and whether the line tries again.
 mod reconnecting;
 /// Connecting, resuming, the crossing, tokens that are refused.
