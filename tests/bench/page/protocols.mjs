@@ -30,7 +30,7 @@ function openclaw(say, cumulative) {
   const piece = pieces();
   let seq = 0;
   let own = 0;
-  let text = "";
+  let text;
   const event = (event, payload) => ({ type: "event", event, payload, seq: ++seq });
   return {
     opened: () => say({ type: "event", event: "connect.challenge", payload: { nonce: "bench", ts: 1_795_222_472_138 } }),
@@ -48,19 +48,16 @@ function openclaw(say, cumulative) {
       say({ type: "res", id, ok: true, payload });
       if (method === "chat.send") say(delta());
     },
-    begins() {
-      text = "";
-      return [delta()];
-    },
     next: () => json(delta()),
   };
+  /** After so many the text begins anew: no answer is as long as the flood. */
   function delta() {
     const deltaText = piece();
-    const first = text === "";
-    text += deltaText;
+    const first = own % ANSWER === 0;
+    text = first ? deltaText : text + deltaText;
     const message = { role: "assistant", content: [{ type: "text", text }], timestamp: 1_795_222_472_138 };
     const payload = { runId: RUN, sessionKey: SESSION, seq: ++own, state: "delta", deltaText };
-    if (cumulative || (first && own === 1)) payload.message = message;
+    if (cumulative || own === 1) payload.message = message;
     else if (first) payload.replace = true;
     return event("chat", payload);
   }
