@@ -449,6 +449,8 @@ pub fn take_at<T>(list: &mut Vec<T>, at: usize) -> Option<T> {
 
 /// The protocol that the options name; `None` where this build has none of that name.
 pub fn create(config: &Config, values: &dyn View) -> Option<Box<dyn Protocol>> {
+    // Not every protocol looks at it.
+    let _ = config;
     Some(match values.string("protocol").as_deref() {
         #[cfg(any(feature = "nexus", not(target_arch = "wasm32")))]
         None | Some("nexus") => Box::new(nexus::Nexus::new(config)),
