@@ -112,6 +112,8 @@ pub struct OpenClaw {
     kicked: Option<Instant>,
     hurry: Option<Instant>,
     closing: Option<Instant>,
+    /// A prompt waits for what becomes of an earlier one.
+    held_back: bool,
     advised: bool,
     reason: String,
     phase: Phase,
@@ -160,6 +162,7 @@ impl OpenClaw {
             kicked: None,
             hurry: None,
             closing: None,
+            held_back: false,
             advised: false,
             reason: String::new(),
             phase: Phase::Away,
@@ -203,12 +206,16 @@ impl OpenClaw {
         if self.phase != Phase::Ready || self.closing.is_some() {
             return;
         }
-        let (sessions, v4) = (&self.sessions, self.v4);
+        let (sessions, runs, v4) = (&self.sessions, &self.runs, self.v4);
+        let mut held_back = false;
         self.calls.send_waiting(cx, |call| {
             if v4 && call.method == "chat.send" {
-                let key = member(&call.params, "sessionKey");
-                let waits = |session: &Session| Some(session.key.as_str()) == key && !session.settled;
-                if sessions.iter().any(waits) {
+                let key = member(&call.params, "sessionKey").unwrap_or_default();
+                let unsettled = sessions.iter().any(|session| session.key == key && !session.settled);
+                // A prompt must not overtake one whose fate is not known yet: that one may have to be said again.
+                let behind = runs.undecided(call.handle).any(|session| is_same(sessions, session, key));
+                held_back |= behind;
+                if unsettled || behind {
                     return None;
                 }
             }
@@ -223,6 +230,7 @@ impl OpenClaw {
             out.push('}');
             Some(out)
         });
+        self.held_back = held_back;
     }
 
     fn ask_own(&mut self, cx: &mut Context<'_>, own: Own, method: &str, params: &str) {
@@ -359,11 +367,7 @@ impl OpenClaw {
 
     /// Whether two keys are of one session, as far as is known.
     fn same_session(&self, one: &str, other: &str) -> bool {
-        one == other
-            || self.sessions.iter().any(|session| {
-                let canonical = session.canonical.as_deref();
-                (session.key == one && canonical == Some(other)) || (session.key == other && canonical == Some(one))
-            })
+        is_same(&self.sessions, one, other)
     }
 
     // Events.
@@ -394,6 +398,15 @@ impl OpenClaw {
         let calls = self.calls.next_deadline().into_iter();
         cx.wake_at(calls.chain(self.runs.next_deadline()).chain(self.closing).min());
     }
+}
+
+/// Whether two keys are of one session.
+fn is_same(sessions: &[Session], one: &str, other: &str) -> bool {
+    one == other
+        || sessions.iter().any(|session| {
+            let canonical = session.canonical.as_deref();
+            (session.key == one && canonical == Some(other)) || (session.key == other && canonical == Some(one))
+        })
 }
 
 impl Protocol for OpenClaw {
@@ -460,6 +473,9 @@ impl Protocol for OpenClaw {
                 cx.emit(inbound);
             }
             _ => cx.emit(inbound),
+        }
+        if self.held_back {
+            self.send_waiting(cx);
         }
         self.rearm(cx);
     }

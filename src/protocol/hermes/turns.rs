@@ -356,8 +356,9 @@ impl Turns {
                 at += 1;
             } else {
                 let asked = run.phase == Phase::Submitted;
-                // Of what nobody has answered, only the last row can be the prompt, if the one before was another.
-                let repeated = asked && run.prompt == self.latest;
+                // Of what nobody has answered, only the last row can be the prompt, if the one before was another; and of two
+                // prompts that are the same, a transcript does not tell whose answer it has.
+                let repeated = !run.prompt.is_empty() && run.prompt == self.latest;
                 let found = last_row(view, &run.prompt, asked);
                 let safe = asked && found.is_none() && !repeated && !run.prompt.is_empty();
                 match found.filter(|(_, answered)| *answered && !repeated) {

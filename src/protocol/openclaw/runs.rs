@@ -53,6 +53,10 @@ struct Run {
     asked: bool,
     /// And it said that nothing more will come.
     over: bool,
+    /// A gateway that had forgotten it took its key once more: it answers such a one with nothing.
+    restarted: bool,
+    /// Its connection was lost, and this one has not heard what became of it.
+    away: bool,
 }
 
 impl Run {
@@ -80,6 +84,12 @@ pub struct Runs {
 }
 
 impl Runs {
+    /// The sessions of the page's runs from before a handle that nobody knows the state of.
+    pub(super) fn undecided(&self, before: Handle) -> impl Iterator<Item = &str> {
+        let open = self.open.iter().filter(move |run| run.handle < before);
+        open.filter(|run| run.away && run.need == Need::Whole { shown: false }).map(|run| run.session.as_str())
+    }
+
     pub fn next_deadline(&self) -> Option<Instant> {
         self.open.iter().filter_map(|run| run.until).min()
     }
@@ -125,6 +135,8 @@ impl OpenClaw {
                 aborting: false,
                 asked: false,
                 over: false,
+                restarted: false,
+                away: false,
             });
         }
     }
@@ -191,6 +203,7 @@ impl OpenClaw {
                     run.unbind(cx, Need::Whole { shown: false });
                 }
                 run.id = id;
+                run.away = false;
                 run.tries = 0;
                 run.over = again && status != "in_flight";
                 match status.as_str() {
@@ -200,6 +213,7 @@ impl OpenClaw {
                     "in_flight" => {}
                     _ => {
                         if again {
+                            run.restarted = true;
                             cx.tell(handle, Word::Restarted, inbound.frame);
                         }
                         self.make_live(cx, handle);
@@ -339,6 +353,8 @@ impl OpenClaw {
             aborting: false,
             asked: false,
             over: false,
+            restarted: false,
+            away: false,
         });
         cx.bind(id.into(), Some(handle));
     }
@@ -388,16 +404,16 @@ impl OpenClaw {
 
     /// Nothing points to what became of it.
     fn give_up(&mut self, cx: &mut Context<'_>, handle: Handle) {
-        let Some(need) = self.runs.by(handle).map(|run| run.need) else {
+        let Some((need, over, restarted)) = self.runs.by(handle).map(|run| (run.need, run.over, run.restarted)) else {
             return;
         };
         cx.tell_more(handle, Word::Gap, FrameId::NONE, 0.0, "not-found".into());
-        let ended = need == Need::Answer && (self.v4 || self.runs.by(handle).is_some_and(|run| !run.over));
+        let ended = need == Need::Answer && !restarted && (self.v4 || !over);
         if ended {
             self.end_run(cx, handle, Word::Final, FrameId::NONE, 0.0);
         } else {
             // The same key is the same deed.
-            let safe = self.calls.find(handle).is_some_and(|call| call.key.is_some());
+            let safe = !restarted && self.calls.find(handle).is_some_and(|call| call.key.is_some());
             self.end_run(cx, handle, Word::Lost, FrameId::NONE, f64::from(u8::from(safe)));
         }
     }
@@ -437,6 +453,7 @@ impl OpenClaw {
             run.tries = 0;
             run.asked = false;
             run.over = false;
+            run.away = true;
         }
         self.runs.open.retain(|run| run.is_begun() || calls.find(run.handle).is_some());
     }
