@@ -208,6 +208,13 @@ impl Calls {
         }
     }
 
+    /// The server will have none of what waits: `frame` says why.
+    pub fn refuse_waiting(&mut self, cx: &mut Context<'_>, frame: FrameId) {
+        while let Some(handle) = self.open.iter().find(|call| !call.sent).map(|call| call.handle) {
+            self.end(cx, handle, Word::Refused, frame);
+        }
+    }
+
     /// Ends all of them: nothing will come any more. What was never sent may be asked again.
     pub fn lose_all(&mut self, cx: &mut Context<'_>) {
         while let Some(call) = self.open.front() {
@@ -220,7 +227,8 @@ impl Calls {
     pub fn expire(&mut self, cx: &mut Context<'_>) -> Option<Call> {
         let now = cx.now;
         if let Some(call) = self.open.iter().find(|call| call.deadline.is_some_and(|at| at <= now)) {
-            return self.end(cx, call.handle, Word::TimedOut, FrameId::NONE);
+            let (handle, safe) = (call.handle, f64::from(u8::from(!call.sent)));
+            return self.end_more(cx, handle, Word::TimedOut, FrameId::NONE, safe);
         }
         self.due = self.open.iter().filter_map(|call| call.deadline).min();
         None

@@ -79,7 +79,7 @@ pub enum Word {
     Result = 0,
     /// Ends a call or a run: the server's error is in the frame.
     Refused = 1,
-    /// Ends a call or a run: there was no answer in time.
+    /// Ends a call or a run: there was no answer in time. `number`: 1 where it was never asked.
     TimedOut = 2,
     /// Ends a call or a run: the line died while it was under way. `number`: 1 where asking again is safe.
     Lost = 3,

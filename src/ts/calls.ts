@@ -212,7 +212,9 @@ export function callError(word: number, frame: any, number: number, text: string
       return new MoorlineError("call.remote", message, { cause, retryable: !!retryable });
     }
     case TIMED_OUT:
-      return new MoorlineError("call.timeout", "no answer in time");
+      return number === 1
+        ? new MoorlineError("call.timeout", "it was never asked: there was no connection in time", { retryable: true })
+        : new MoorlineError("call.timeout", "no answer in time");
     case LOST: {
       const safe = number === 1;
       const fate = safe ? "it can be asked again" : "it may have been carried out or not";

@@ -30,7 +30,7 @@ export type ErrorCode =
   | "send.unacknowledged"
   /** The server refused a call, or a run failed there: its error is the `cause`. */
   | "call.remote"
-  /** No answer within `timeoutMs`. */
+  /** No answer within `timeoutMs`. `retryable`: whether it was never asked. */
   | "call.timeout"
   /** The line was lost before the answer. `retryable`: whether asking again is safe. */
   | "call.lost"
@@ -203,6 +203,7 @@ export interface Options extends LineOptions {
 }
 
 export interface ConnectedDetail {
+  /** Where to, without the query: it may hold a token. */
   url: string;
   /** Failures before it. */
   attempt: number;

@@ -84,7 +84,8 @@ export class Events {
   }
 
   connected(attempt, recovered) {
-    this.dispatch("ws-connected", { url: this.url, attempt, recovered });
+    // A query may hold a token, and details are logged.
+    this.dispatch("ws-connected", { url: this.url.replace(/\?.*/, ""), attempt, recovered });
   }
 
   disconnected(code, reason, wasClean, willReconnect, cause) {

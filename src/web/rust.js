@@ -48,6 +48,7 @@ export const ANSWERED = 27;
 
 export const RESULT = 0;
 export const REFUSED = 1;
+/** number: 1 where it was never asked */
 export const TIMED_OUT = 2;
 /** number: 1 where asking again is safe */
 export const LOST = 3;

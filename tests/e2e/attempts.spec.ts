@@ -12,9 +12,10 @@ test("the url function is called before every dial, and a new token in its answe
       return calls === 1 ? `${ws}?ticket=1` : Promise.resolve({ url: new URL(`${ws}?ticket=${calls}`), token: `ticket-${calls}` });
     });
   }, gateway.ws);
-  expect(await next(page, "ws-connected")).toMatchObject({ url: `${gateway.ws}?ticket=1` });
+  // What stands in a query may be a secret, and details are logged.
+  expect(await next(page, "ws-connected")).toMatchObject({ url: gateway.ws });
   await gateway.post("close", { abrupt: true });
-  expect(await next(page, "ws-connected")).toMatchObject({ url: `${gateway.ws}?ticket=2` });
+  await next(page, "ws-connected");
   expect(seen.map(({ url }) => url)).toEqual([`${gateway.ws}?ticket=1`, `${gateway.ws}?ticket=2`]);
   expect(JSON.parse(seen[1]!.sent[0]!)).toEqual({ type: "session-resume", token: "ticket-2" });
 });

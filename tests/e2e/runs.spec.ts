@@ -158,6 +158,7 @@ test.describe("requests", () => {
     ["an error of the server's", [REFUSED, { error: { code: -5, message: "no", data: [1] } }], { code: "call.remote", message: "no", retryable: false, cause: { code: -5, message: "no", data: [1] } }],
     ["an error that may pass", [REFUSED, { error: { message: "busy", retryable: true } }], { code: "call.remote", retryable: true }],
     ["silence", [TIMED_OUT], { code: "call.timeout", retryable: false }],
+    ["no connection in time", [TIMED_OUT, undefined, 1], { code: "call.timeout", retryable: true }],
     ["a lost line before it was sent", [LOST, undefined, 1], { code: "call.lost", retryable: true }],
     ["a lost line behind it", [LOST, undefined, 0], { code: "call.lost", retryable: false }],
     ["a full table", [REJECTED, undefined, 0, "call.queue-full"], { code: "call.queue-full", retryable: true }],

@@ -191,7 +191,10 @@ impl OpenClaw {
                 }
                 cx.drop_socket(cause);
             }
-            None => cx.fail(cause, inbound.frame),
+            None => {
+                self.calls.refuse_waiting(cx, inbound.frame);
+                cx.fail(cause, inbound.frame);
+            }
         }
     }
 
