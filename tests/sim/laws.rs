@@ -260,7 +260,7 @@ fn subjects() -> Vec<Subject> {
 }
 
 /// A browser that takes everything and keeps silent.
-struct Quiet;
+pub struct Quiet;
 
 impl Browser for Quiet {
     fn restore(&mut self, _now: u64) -> Option<Result<Option<Stored>, Fault>> {

@@ -1,46 +1,13 @@
 //! OpenClaw gateways that answer what they like on a line that breaks, many seeds: what must hold whatever happens.
 
-use crate::line::{Ask, Browser, Line, Seen};
+use crate::laws::Quiet;
+use crate::line::{Ask, Line, Seen};
 use crate::notation::input;
 use crate::openclaw::{CHALLENGE, HELLO};
 use moorline::Input;
 use moorline::backoff::Chance;
-use moorline::error::Fault;
 use moorline::protocol::Word;
-use moorline::session::{Snapshot, Stored};
 use moorline::wire::{Handle, SocketId};
-use serde_json::Value;
-
-/// A browser that takes everything and keeps silent.
-struct Quiet;
-
-impl Browser for Quiet {
-    fn restore(&mut self, _now: u64) -> Option<Result<Option<Stored>, Fault>> {
-        Some(Ok(None))
-    }
-
-    fn resolve(&mut self, _now: u64, _ticket: u32) -> Option<Result<Option<String>, ()>> {
-        Some(Ok(None))
-    }
-
-    fn open(&mut self, _now: u64, _socket: SocketId) {}
-
-    fn write(&mut self, _now: u64, _socket: SocketId, _id: Option<u32>, _text: &str) -> bool {
-        true
-    }
-
-    fn buffered(&self, _socket: SocketId) -> f64 {
-        0.0
-    }
-
-    fn close(&mut self, _now: u64, _socket: SocketId) {}
-
-    fn persist(&mut self, _now: u64, _snapshot: Option<&Snapshot>) {}
-
-    fn listen(&mut self, _name: &str, _detail: &Value) -> Vec<Ask> {
-        Vec::new()
-    }
-}
 
 /// A gateway that answers what it likes, in any order, of both protocols, on a line that breaks: every run and call of the
 /// page's ends once, the server's runs too, and what is asked of the gateway stays in proportion.
