@@ -137,17 +137,18 @@ test("a run of OpenClaw's", async ({ launch, open }) => {
   const page = await open(gateway, "blank.html");
   await run(await example("OpenClaw", "moorline/openclaw"), gateway, page);
   await heard(/"messages":\[/);
-  const [history, whole, ...pieces] = [...said].reverse();
+  const [history, whole, last, before] = [...said].reverse();
   expect(history).toContain(JSON.stringify(whole).slice(1, -1));
-  expect(pieces.reverse().join("")).toBe(whole);
+  expect(last).toBe(`final ${whole}`);
+  expect(before).toMatch(/^(delta|note) You said: hello/);
 });
 
 test("a turn of Hermes'", async ({ launch, open }) => {
   const gateway = await launch();
   const page = await open(gateway, "blank.html");
   await run(await example("Hermes", "moorline/hermes"), gateway, page);
-  const deltas = async () => said.slice(0, -1).join("");
-  await eventually(deltas, (text) => text !== "" && text.trim() === said.at(-1)?.trim(), "all of the text behind its pieces");
+  const ends = async () => [said.at(-2), `final ${said.at(-1)}`];
+  await eventually(ends, ([last, whole]) => last === whole && /^final You said: hello/.test(whole!), "all of the text behind its last word");
 });
 
 test("calls of JSON-RPC", async ({ launch, open }) => {
