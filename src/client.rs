@@ -8,7 +8,7 @@ mod watch;
 
 use crate::backoff::Chance;
 use crate::config::{
-    ADVICE_MOST_MS, Config, HELD_FRAMES, HIGH_WATER, HOLD_MS, LATER_LEAST_MS, LATER_SPREAD_MS, LEAVE_MS,
+    ADVICE_MOST_MS, ADVICE_SPREAD_MS, Config, HELD_FRAMES, HIGH_WATER, HOLD_MS, LATER_LEAST_MS, LEAVE_MS,
 };
 use crate::contract::{Counters, Input, Output};
 use crate::error::{ApiMisuse, Cause, Fault};
@@ -27,11 +27,22 @@ use alloc::vec::Vec;
 enum State {
     Idle,
     Restoring,
-    Resolving { ticket: u32 },
-    Opening { socket: SocketId },
-    Handshaking { socket: SocketId },
-    Ready { socket: SocketId },
-    Waiting,
+    Resolving {
+        ticket: u32,
+    },
+    Opening {
+        socket: SocketId,
+    },
+    Handshaking {
+        socket: SocketId,
+    },
+    Ready {
+        socket: SocketId,
+    },
+    /// `asked`: as long as the server wanted, and nothing of the surroundings shortens it.
+    Waiting {
+        asked: bool,
+    },
     Closed,
 }
 
@@ -60,6 +71,8 @@ pub struct Client {
     tickets: u32,
     restored: bool,
     advice: Option<(f64, f64)>,
+    /// Since the server's word, until a connection: attempts of one client stay so far apart, as those of the crowd do.
+    stagger_ms: f64,
     /// The frame in which the server said that it will not.
     verdict: FrameId,
     probing: Option<Probing>,
@@ -94,6 +107,7 @@ impl Client {
             tickets: 0,
             restored: false,
             advice: None,
+            stagger_ms: 0.0,
             verdict: FrameId::NONE,
             probing: None,
             leaving: None,
@@ -227,6 +241,7 @@ impl Client {
         match self.state {
             State::Idle | State::Closed => {
                 self.failures = 0;
+                self.stagger_ms = 0.0;
                 self.journal.note(now, Fact::ConnectAsked);
                 self.settle_leaving(now, self.buffered, false);
                 if self.restored {
@@ -237,7 +252,7 @@ impl Client {
                     self.outputs.push_back(Output::Restore);
                 }
             }
-            State::Waiting => {
+            State::Waiting { .. } => {
                 self.journal.note(now, Fact::ConnectAsked);
                 self.attempt(now);
             }
@@ -359,6 +374,7 @@ impl Client {
         };
         self.state = State::Ready { socket };
         self.counters.connections = self.counters.connections.wrapping_add(1);
+        self.stagger_ms = 0.0;
         self.timers.stop(Timer::Attempt);
         self.timers.set(Timer::Stable, now.after(self.config.stable_ms));
         self.journal.note(now, Fact::Ready { recovered });
@@ -430,19 +446,33 @@ impl Client {
             return;
         }
         self.failures = self.failures.saturating_add(1);
-        let advice = self.advice;
-        let (early, least, spread) = self.protocol.early_tries();
-        let delay_ms = match (advice, disposition) {
-            (Some((after, spread)), _) => (after as u64).saturating_add(self.chance.below(spread)),
-            (None, Disposition::RetryLater(_)) => LATER_LEAST_MS + self.chance.below(LATER_SPREAD_MS),
-            // The browser took the socket, the path is as good as ever: nothing to wait for.
-            (None, _) if cause == Cause::Lifecycle => 0,
-            (None, _) if self.failures <= early => {
-                (least + self.chance.below(spread)).min(self.config.backoff.max_ms as u64)
+        let advice = self.advice.take();
+        let word = match (advice, disposition) {
+            // Said again before there was a connection, it changes nothing: the crowd is spread already.
+            (None, Disposition::RetryLater(_)) if self.stagger_ms < ADVICE_SPREAD_MS => {
+                Some((LATER_LEAST_MS, ADVICE_SPREAD_MS))
             }
-            (None, _) => self.config.backoff.delay_ms(self.failures - early, &mut self.chance),
+            (advice, _) => advice,
         };
-        self.state = State::Waiting;
+        let (delay_ms, asked) = match word {
+            Some((after, spread)) => {
+                self.stagger_ms = spread.min(ADVICE_SPREAD_MS);
+                ((after as u64).saturating_add(self.chance.below(spread)), true)
+            }
+            // The browser took the socket, the path is as good as ever: nothing to wait for.
+            None if cause == Cause::Lifecycle => (0, false),
+            None => {
+                let (early, least, spread) = self.protocol.early_tries();
+                let own = if self.failures <= early {
+                    (least + self.chance.below(spread)).min(self.config.backoff.max_ms as u64)
+                } else {
+                    self.config.backoff.delay_ms(self.failures - early, &mut self.chance)
+                };
+                let turn = self.stagger_ms as u64 + self.chance.below(self.stagger_ms / 10.0);
+                (own.max(turn), turn > own)
+            }
+        };
+        self.state = State::Waiting { asked };
         self.timers.set(Timer::Retry, now.after(delay_ms));
         #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
         self.ask(now, |protocol, cx| protocol.retrying(cx));
@@ -502,7 +532,7 @@ impl Client {
     fn socket(&self) -> Option<SocketId> {
         match self.state {
             State::Opening { socket } | State::Handshaking { socket } | State::Ready { socket } => Some(socket),
-            State::Idle | State::Restoring | State::Resolving { .. } | State::Waiting | State::Closed => None,
+            State::Idle | State::Restoring | State::Resolving { .. } | State::Waiting { .. } | State::Closed => None,
         }
     }
 
@@ -573,7 +603,7 @@ impl Client {
                 let bounded = |ms: f64| {
                     if ms > 0.0 { ms.min(ADVICE_MOST_MS) } else { 0.0 }
                 };
-                self.advice = Some((bounded(retry_after_ms), bounded(spread_ms)));
+                self.advice = Some((bounded(retry_after_ms), bounded(spread_ms.unwrap_or(ADVICE_SPREAD_MS))));
             }
         }
     }

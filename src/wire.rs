@@ -80,7 +80,7 @@ impl View for serde_json::Value {
 pub enum Disposition {
     /// Try again, with backoff.
     Retry(Cause),
-    /// Try again, but not soon: 5 to 30 s, spread (the IANA registry's words for 1012), unless the server says when.
+    /// Try again, but not soon: after 5 to 55 s, spread, unless the server says when.
     RetryLater(Cause),
     /// Do not try again until the page calls `connect`.
     Fatal(Cause),

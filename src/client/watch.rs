@@ -22,7 +22,7 @@ impl Client {
                     State::Opening { .. } | State::Handshaking { .. } => {
                         self.abandon(now, Cause::HandshakeTimeout);
                     }
-                    State::Idle | State::Ready { .. } | State::Waiting | State::Closed => {}
+                    State::Idle | State::Ready { .. } | State::Waiting { .. } | State::Closed => {}
                 },
                 Timer::Protocol => {
                     self.ask(now, |protocol, cx| protocol.timeout(cx));
@@ -80,9 +80,12 @@ impl Client {
         };
         self.offline = signal == Signal::Offline || (self.offline && signal != Signal::Online);
         match self.state {
-            State::Waiting if signal != Signal::Offline => {
-                let soon = now.after(self.chance.below(HURRY_MS));
-                if self.timers.get(Timer::Retry).is_some_and(|at| at > soon) && self.advice.is_none() {
+            State::Waiting { asked: false } if signal != Signal::Offline => {
+                // A person looks at one page; a network that is back wakes as many as its loss had cut off.
+                let crowd = signal == Signal::Online;
+                let within = if crowd { self.config.backoff.ceiling_ms(1) } else { HURRY_MS };
+                let soon = now.after(self.chance.below(within));
+                if self.timers.get(Timer::Retry).is_some_and(|at| at > soon) {
                     self.timers.set(Timer::Retry, soon);
                     self.journal.note(now, Fact::Hurried { signal: name });
                 }
@@ -93,7 +96,7 @@ impl Client {
             State::Ready { .. } if self.heartbeat.can_probe() => self.probe(now),
             State::Idle
             | State::Closed
-            | State::Waiting
+            | State::Waiting { .. }
             | State::Restoring
             | State::Resolving { .. }
             | State::Opening { .. }

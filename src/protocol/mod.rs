@@ -313,7 +313,7 @@ pub enum Effect {
     ProbeAnswered,
     Advice {
         retry_after_ms: f64,
-        spread_ms: f64,
+        spread_ms: Option<f64>,
     },
 }
 
@@ -401,8 +401,8 @@ impl Context<'_> {
         self.effects.push(Effect::ProbeAnswered);
     }
 
-    /// The server's word on when to come back, should the socket end.
-    pub fn advise(&mut self, retry_after_ms: f64, spread_ms: f64) {
+    /// The server's word on when to come back, should the socket end; `None` where it names no spread.
+    pub fn advise(&mut self, retry_after_ms: f64, spread_ms: Option<f64>) {
         self.effects.push(Effect::Advice { retry_after_ms, spread_ms });
     }
 }

@@ -142,12 +142,14 @@ impl Nexus {
             CLOSING => cx.hold(),
             OFFER if inbound.view.boolean("ping") == Some(true) => cx.offer_probe(),
             PONG if inbound.view.number("n") == Some(f64::from(self.probe)) => cx.probe_answered(),
-            ADVICE => match inbound.view.number("retryAfterMs") {
-                Some(after) if after >= 0.0 => {
-                    cx.advise(after, inbound.view.number("spreadMs").unwrap_or(0.0));
+            ADVICE => {
+                let given = |name| inbound.view.number(name).filter(|ms| *ms >= 0.0);
+                match (given("retryAfterMs"), given("spreadMs")) {
+                    (Some(after), spread) => cx.advise(after, spread),
+                    (None, Some(spread)) if !inbound.view.has("retryAfterMs") => cx.advise(0.0, Some(spread)),
+                    (None, _) => cx.fault(Fault::Malformed),
                 }
-                _ => cx.fault(Fault::Malformed),
-            },
+            }
             _ => {}
         }
     }

@@ -90,7 +90,7 @@ impl Observation {
 
     fn begin_without_cursor(&mut self, cx: &mut Context<'_>, why: &str) {
         self.forget(cx, why);
-        cx.advise(0.0, AGAIN_SPREAD_MS);
+        cx.advise(0.0, Some(AGAIN_SPREAD_MS));
         cx.drop_socket(Cause::ServerRestart);
     }
 

@@ -532,7 +532,7 @@ impl Protocol for OpenClaw {
             _ => None,
         };
         if !core::mem::take(&mut self.advised) && self.hurry.is_some_and(|until| cx.now < until) {
-            cx.advise(1000.0, 2000.0);
+            cx.advise(1000.0, Some(2000.0));
         }
         self.rearm(cx);
         own

@@ -11,7 +11,7 @@ export class Page {
     const { routes = {}, closePolicy = {}, ...options } = given.options;
     const page = new Page(given, routes["*"], options);
     const { events, socket, store, env } = page;
-    const line = glue.open(events, socket, store, env, flat({ protocol: given.dialect?.name, ...options }), Math.random());
+    const line = glue.open(events, socket, store, env, flat({ protocol: given.dialect?.name, ...options }), seed());
     if (line < 0) throw new given.ErrorType("config.invalid", "an option is not what it may be");
     page.rust = socket.rust = store.rust = env.rust = new Rust(glue, exports, line);
     // The protocol's routes are there; the page's own go over them.
@@ -105,6 +105,10 @@ const COUNTED = [
   "rttMs",
   "nextAttemptInMs",
 ];
+
+// What the waits are drawn from. A page that puts a seeded generator in place of Math.random has it the same for everybody: all
+// its visitors would wait in step.
+const seed = () => crypto.getRandomValues(new Uint32Array(1))[0];
 
 // Options by their paths, as Rust asks for them.
 function flat(options, prefix = "") {

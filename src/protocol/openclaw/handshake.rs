@@ -200,7 +200,7 @@ impl OpenClaw {
 
     pub(super) fn advise(&mut self, cx: &mut Context<'_>, after_ms: f64, spread_ms: f64) {
         self.advised = true;
-        cx.advise(after_ms, spread_ms);
+        cx.advise(after_ms, Some(spread_ms));
     }
 }
 
