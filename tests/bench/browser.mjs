@@ -67,18 +67,14 @@ export class Browser {
     return processInfo.filter(({ type }) => type === "renderer").length;
   }
 
-  /** A page of its own, once its script has run. */
-  async open(url) {
-    const { targetId } = await this.call("Target.createTarget", { url, newWindow: true });
+  /** A page of its own, once its script has run; with `alone`, with a storage of its own too. */
+  async open(url, { alone = false } = {}) {
+    const { browserContextId } = alone ? await this.call("Target.createBrowserContext") : {};
+    const { targetId } = await this.call("Target.createTarget", { url, newWindow: true, browserContextId });
     const { sessionId } = await this.call("Target.attachToTarget", { targetId, flatten: true });
-    const page = new Page(this, sessionId);
+    const page = new Page(this, sessionId, targetId, browserContextId);
     await page.call("Performance.enable", { timeDomain: "threadTicks" });
-    const end = Date.now() + 15_000;
-    // Until the page has been navigated to there is nothing that could be asked.
-    while (!(await page.run("typeof globalThis.bench === 'object'").catch(() => false))) {
-      if (Date.now() > end) throw new Error(`the page at ${url} did not start`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    await page.started(url);
     return page;
   }
 
@@ -121,9 +117,36 @@ export class Browser {
 }
 
 class Page {
-  constructor(browser, sessionId) {
+  #target;
+  #context;
+
+  constructor(browser, sessionId, target, context) {
     this.browser = browser;
     this.sessionId = sessionId;
+    this.#target = target;
+    this.#context = context;
+  }
+
+  /** Until the page has been navigated to there is nothing that could be asked. */
+  async started(what) {
+    const end = Date.now() + 15_000;
+    while (!(await this.run("typeof globalThis.bench === 'object' && !bench.left").catch(() => false))) {
+      if (Date.now() > end) throw new Error(`the page at ${what} did not start`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** As the user's own reload, until the script has run again. */
+  async reload() {
+    await this.run("void (bench.left = true)");
+    await this.call("Page.reload");
+    await this.started("the same address");
+  }
+
+  /** With its storage, if that was its own. */
+  async close() {
+    await this.browser.call("Target.closeTarget", { targetId: this.#target });
+    if (this.#context) await this.browser.call("Target.disposeBrowserContext", { browserContextId: this.#context });
   }
 
   call(method, params) {

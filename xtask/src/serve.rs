@@ -1,4 +1,4 @@
-//! The commands that run something of the project for a person: the demo and the bench. Building is `package`'s.
+//! The commands that run something of the project for a person: the demo and the benches. Building is `package`'s.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
@@ -71,20 +71,31 @@ fn field<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     json.split_once(&format!("\"{name}\":"))?.1.trim_start().strip_prefix('"')?.split('"').next()
 }
 
-/// Runs the measurements, whose own arguments are passed on.
+/// Runs the measurements of speed, whose own arguments are passed on.
 pub fn bench(project: &Project, more: &[OsString]) -> Result<(), Stop> {
+    measure(project, "tests/bench/run.mjs", more, "cargo xtask bench")
+}
+
+/// Runs the measurements of what is lost.
+pub fn loss(project: &Project, more: &[OsString]) -> Result<(), Stop> {
+    setup::peers(project)?;
+    measure(project, "tests/bench/loss/run.mjs", more, "cargo xtask bench loss")
+}
+
+fn measure(project: &Project, script: &str, more: &[OsString], again: &str) -> Result<(), Stop> {
+    let more = if more.first().is_some_and(|word| word == "--") { &more[1..] } else { more };
     package::build(project, Variant::default())?;
     layers::gateway(project)?;
     let mut node = project.command("node");
     layers::environment(project, &mut node)?;
     node.env_remove("NO_COLOR");
-    node.arg("tests/bench/run.mjs").args(more);
+    node.arg(script).args(more);
     setup::node()?;
     let status = node.status().map_err(|error| Stop(format!("node could not be started: {error}.")))?;
     if status.success() {
         return Ok(());
     }
-    Err(Stop(format!("The bench ended with {status}. Type `cargo xtask bench` to run it again.")))
+    Err(Stop(format!("The bench ended with {status}. Type `{again}` to run it again.")))
 }
 
 #[cfg(unix)]

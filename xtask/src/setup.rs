@@ -30,6 +30,7 @@ pub fn all(project: &Project) -> Result<(), Stop> {
     let bindgen = bindgen(project)?;
     let pack = wasm_pack(project)?;
     packages(project)?;
+    peers(project)?;
     let browser = browser(project)?;
     let driver = driver(project)?;
     let rails = rails::find(project);
@@ -359,9 +360,20 @@ pub fn node() -> Result<(), Stop> {
 
 /// The private npm packages: compilers, bundler, test runner, what the tests compare with.
 pub fn packages(project: &Project) -> Result<(), Stop> {
+    npm(project, "tests/e2e")
+}
+
+/// What only a bench compares with.
+pub fn peers(project: &Project) -> Result<(), Stop> {
+    npm(project, "tests/bench/loss")
+}
+
+/// Installs what the lock file in a folder names.
+fn npm(project: &Project, place: &str) -> Result<(), Stop> {
     node()?;
-    let wanted = fingerprint(&[project.e2e.join("package-lock.json")], &[&project.root.display().to_string()]);
-    let stamp = project.e2e.join("node_modules/.moorline");
+    let folder = project.path(place);
+    let wanted = fingerprint(&[folder.join("package-lock.json")], &[&project.root.display().to_string()]);
+    let stamp = folder.join("node_modules/.moorline");
     if fs::read_to_string(&stamp).is_ok_and(|text| text == wanted) {
         return Ok(());
     }
@@ -370,10 +382,10 @@ pub fn packages(project: &Project) -> Result<(), Stop> {
         return Ok(());
     }
     let mut npm = project.command(if cfg!(windows) { "npm.cmd" } else { "npm" });
-    npm.current_dir(&project.e2e).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]);
-    Step::new("npm ci in tests/e2e", &project.logs, &mut npm)
+    npm.current_dir(&folder).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]);
+    Step::new(format!("npm ci in {place}"), &project.logs, &mut npm)
         .limit(900)
-        .succeed("Type `npm ci` in tests/e2e to see it by yourself; it needs the npm registry once.")?;
+        .succeed(&format!("Type `npm ci` in {place} to see it by yourself; it needs the npm registry once."))?;
     about(&stamp, fs::write(&stamp, wanted))
 }
 

@@ -1,0 +1,30 @@
+/** moorline as published, with its defaults. */
+import { Moorline } from "/pkg/index.js";
+
+export const plain = line({}, { acks: false });
+
+function line(options, { acks }) {
+  return {
+    create(url, down) {
+      const line = new Moorline(url, options);
+      const receipts = new Map();
+      let given = 0;
+      let over = 0;
+      let acknowledged = 0;
+      line.on("ws-disconnected", down);
+      line.connect();
+      return {
+        ready: () => line.state === "connected",
+        send(n) {
+          const receipt = line.send({ type: "reading", n });
+          given += 1;
+          receipts.set(n, receipt);
+          (acks ? receipt.acked.then(() => (acknowledged += 1)) : receipt.sent).catch(() => {}).finally(() => (over += 1));
+        },
+        waiting: () => given - over,
+        fate: (n) => receipts.get(n)?.status,
+        ...(acks && { acknowledged: () => acknowledged }),
+      };
+    },
+  };
+}

@@ -1,0 +1,81 @@
+/** What was found, as Markdown, and whether moorline kept its word. */
+import { CLIENTS } from "./clients.mjs";
+import * as phases from "./phases.mjs";
+
+const line = (cells) => `| ${cells.join(" | ")} |`;
+const table = (heads, rows) => [line(heads), line(heads.map((_, at) => (at === 0 ? "---" : "---:"))), ...rows.map(line)].join("\n");
+const seconds = (ms) => (ms === undefined ? `not in ${phases.NOTICE_MS / 1000}` : (ms / 1000).toFixed(1));
+const whole = (value) => Math.round(value).toLocaleString("en-GB");
+
+export function machine({ date, cpu, cores, system, node, chromium, versions }) {
+  const npm = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return `${date}: ${cpu}, ${cores} cores, ${system}; Node ${node}, ${chromium} headless; ${npm.join(", ")}.`;
+}
+
+const SCENARIO = {
+  loss: "## A half-open path",
+  reload: `## The same, and the page is reloaded ${phases.RELOAD_MS / 1000} s after its first message`,
+};
+
+function scenario(names, part, found) {
+  const rows = names.map((name, at) => {
+    const { sent, received, lost, doubled, disordered, told, settled } = found[at];
+    return [
+      CLIENTS[name].title,
+      sent,
+      `${received}${settled ? "" : " (and more to come)"}`,
+      `**${lost}**`,
+      lost === 0 ? "–" : (told ?? 0),
+      doubled,
+      disordered,
+    ];
+  });
+  return `${SCENARIO[part]}\n\n${table(["client", "sent", "received", "lost", "of these told", "doubled", "out of order"], rows)}`;
+}
+
+export const loss = (names, found) =>
+  [
+    `A page sends a message each ${phases.EVERY_MS} ms for ${phases.END_MS / 1000} s. After ${phases.FALL_MS / 1000} s its path becomes a black hole, without FIN or RST, for ${(phases.HEAL_MS - phases.FALL_MS) / 1000} s; then both ends are reset and the path is whole.`,
+    scenario(names, "loss", found),
+  ].join("\n\n");
+
+export const reload = (names, found) => scenario(names, "reload", found);
+
+export const notice = (names, found) =>
+  [
+    `## Seconds until the client says that its path is dead, when no end is reset (watched for ${phases.NOTICE_MS / 1000} s)`,
+    table(
+      ["client", "a message each 50 ms", "idle"],
+      names.map((name, at) => [CLIENTS[name].title, seconds(found[at].busy), seconds(found[at].idle)]),
+    ),
+  ].join("\n\n");
+
+export const throughput = (names, found) =>
+  [
+    `## Messages a second at a round trip of ${2 * phases.DELAY_MS} ms`,
+    `As many as the client takes for ${phases.PUMP_MS / 1000} s, counted when they are acknowledged; where nothing is, when they are at the server.`,
+    table(
+      ["client", "messages/s", "counted when"],
+      names.map((name, at) => [CLIENTS[name].title, whole(found[at].perSecond), found[at].acknowledged ? "acknowledged" : "arrived"]),
+    ),
+  ].join("\n\n");
+
+/** What moorline promises and did not keep, as sentences. */
+export function broken(names, results) {
+  const wrong = [];
+  for (const part of ["loss", "reload"]) {
+    for (const [at, name] of names.entries()) {
+      const { title, ours, acknowledges } = CLIENTS[name];
+      if (!ours || !results[part]) continue;
+      const { lost, told, doubled, disordered, settled } = results[part][at];
+      const say = (what) => wrong.push(`${part}: ${title}: ${what}.`);
+      if (!settled) say(`was not done ${phases.SETTLE_MS / 1000} s after the last message`);
+      if (doubled > 0) say(`${doubled} doubled`);
+      if (disordered > 0) say(`${disordered} out of order`);
+      if (acknowledges && lost > 0) say(`${lost} lost`);
+      // A page that is gone is told nothing.
+      if (part === "loss" && lost > told) say(`${lost - told} lost in silence`);
+    }
+  }
+  return wrong;
+}
