@@ -143,6 +143,12 @@ class Page {
     await this.started("the same address");
   }
 
+  /** As when the user looks at another tab of the window. Answers what brings this one to the front again. */
+  async hide() {
+    const { targetId } = await this.browser.call("Target.createTarget", { url: "about:blank", browserContextId: this.#context });
+    return () => this.browser.call("Target.closeTarget", { targetId });
+  }
+
   /** With its storage, if that was its own. */
   async close() {
     await this.browser.call("Target.closeTarget", { targetId: this.#target });

@@ -17,6 +17,8 @@ const QUIET_MS = 2500;
 const TOLD = new Set(["unknown", "expired", "evicted", "rejected"]);
 /** How long a dead path is watched. */
 export const NOTICE_MS = 60_000;
+/** For how long the user looks elsewhere. */
+const HIDDEN_MS = 3000;
 export const DELAY_MS = 50;
 export const PUMP_MS = 3000;
 
@@ -71,21 +73,42 @@ async function counts({ page, end: { arrivals }, client }) {
   };
 }
 
-/** How long it takes to notice that a path is dead that stays so, in ms, or `undefined`: while the page sends, and while it does not. */
+/**
+ * How long it takes to notice that a path is dead that stays so, in ms, or `undefined`: while the page sends, while it does
+ * not, and, from the moment in which the user looks at the page again, while it does not either.
+ */
 export async function notice(bench) {
-  const both = await beside(bench, [...bench.names, ...bench.names], noticed);
-  const idle = both.splice(bench.names.length);
-  return both.map((busy, at) => ({ busy, idle: idle[at] }));
+  const names = WATCHED.flatMap(() => bench.names);
+  const all = await beside(bench, names, (stand, at) => WATCHED[Math.floor(at / bench.names.length)](stand));
+  return bench.names.map((_, row) => WATCHED.map((_, kind) => all[kind * bench.names.length + row]));
 }
 
-async function noticed({ page, path }, at, { length }) {
-  if (at < length / 2) await page.bench("start", EVERY_MS);
-  await sleep(FALL_MS);
-  path.fall();
-  const fell = Date.now();
+const WATCHED = [
+  async (stand) => {
+    await stand.page.bench("start", EVERY_MS);
+    await sleep(FALL_MS);
+    stand.path.fall();
+    return noticed(stand.page, Date.now());
+  },
+  async (stand) => {
+    stand.path.fall();
+    return noticed(stand.page, Date.now());
+  },
+  async (stand) => {
+    const show = await stand.page.hide();
+    if (!(await wait(5000, () => stand.page.run("document.hidden")))) throw new Error("the page could not be hidden");
+    stand.path.fall();
+    await sleep(HIDDEN_MS);
+    await show();
+    if (!(await wait(5000, () => stand.page.run("!document.hidden")))) throw new Error("the page could not be shown again");
+    return noticed(stand.page, await stand.page.bench("shown"));
+  },
+];
+
+async function noticed(page, from) {
   let first;
-  await wait(NOTICE_MS, async () => (first = (await page.bench("downs")).find((down) => down >= fell)) !== undefined);
-  return first && first - fell;
+  await wait(NOTICE_MS, async () => (first = (await page.bench("downs")).find((down) => down >= from)) !== undefined);
+  return first && first - from;
 }
 
 /** Messages a second over a path on which a byte takes `DELAY_MS` each way: one client after the other. */
@@ -111,7 +134,7 @@ async function beside(bench, names, measure, delayMs = 0) {
   try {
     const failed = raised.find(({ status }) => status === "rejected");
     if (failed) throw failed.reason;
-    return await Promise.all(raised.map(({ value }, at) => measure(value, at, raised)));
+    return await Promise.all(raised.map(({ value }, at) => measure(value, at)));
   } finally {
     await Promise.all(raised.map(({ value }) => value?.down()));
   }

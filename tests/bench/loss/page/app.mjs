@@ -10,8 +10,12 @@ const COUNT = "sent";
 export function install({ create }) {
   let client;
   let ticking;
-  /** When the client said that its connection is gone, first and last. */
-  let downs = [];
+  /** When the client said that its connection is gone. */
+  const downs = [];
+  let shown;
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) shown = Date.now();
+  });
   const sent = () => Number(sessionStorage.getItem(COUNT) ?? 0);
 
   function send() {
@@ -38,6 +42,8 @@ export function install({ create }) {
     /** What the client says of each of these messages; `undefined` is nothing. */
     fates: (numbers) => numbers.map((n) => client.fate?.(n)),
     downs: () => downs,
+    /** When the page was last looked at again. */
+    shown: () => shown,
     /** As much as the client takes, for so long. Answers from when to when that was, and how many were acknowledged meanwhile. */
     async pump(ms) {
       const from = Date.now();
