@@ -14,7 +14,7 @@ use crate::contract::{Counters, Input, Output};
 use crate::error::{ApiMisuse, Cause, Fault};
 use crate::heartbeat::Heartbeat;
 use crate::journal::{Fact, Journal};
-use crate::outbox::{End, Outbox};
+use crate::outbox::{End, Numbering, Outbox};
 use crate::protocol::{Context, Effect, Event, Inbound, Protocol};
 use crate::session::{Restored, Stored};
 use crate::time::{Instant, Timer, TimerTable};
@@ -83,12 +83,29 @@ pub struct Client {
     /// Since when there has been something in the queue.
     waiting_since: Option<Instant>,
     released: u32,
+    /// What the protocol has said for the connection that is about to be ready.
+    numbering: Option<Numbering>,
     /// The browser's hint, not a verdict: it only names the cause of what happens anyway.
     offline: bool,
 }
 
+/// Gives the messages of this page a stream of their own.
+#[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+fn named(mut protocol: Box<dyn Protocol>, seed: u64) -> Box<dyn Protocol> {
+    let mut chance = Chance::new(!seed);
+    let mut name = String::new();
+    for _ in 0..16 {
+        let digit = chance.below(16.0) as u8;
+        name.push(char::from(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }));
+    }
+    protocol.name_stream(name, false);
+    protocol
+}
+
 impl Client {
     pub fn new(config: Config, protocol: Box<dyn Protocol>, seed: u64) -> Self {
+        #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+        let protocol = named(protocol, seed);
         Self {
             control_routes: protocol.control_routes(),
             outbox: Outbox::new(config.limits),
@@ -115,6 +132,7 @@ impl Client {
             stalled_since: Instant::default(),
             waiting_since: None,
             released: 0,
+            numbering: None,
             offline: false,
         }
     }
@@ -135,6 +153,19 @@ impl Client {
             Input::Command(command) => self.ask(now, |protocol, cx| protocol.command(cx, command)),
             #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
             Input::Answered { ticket, texts } => self.ask(now, |protocol, cx| protocol.answered(cx, ticket, texts)),
+            #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+            Input::Adopt { stream, base, tried } => {
+                self.outbox.adopt(base, tried);
+                self.protocol.name_stream(stream, true);
+            }
+            #[cfg(not(any(feature = "delivery", not(target_arch = "wasm32"))))]
+            Input::Adopt { base, tried, .. } => self.outbox.adopt(base, tried),
+            Input::Kept { bytes, ttl_ms } => {
+                self.outbox.keep(bytes, ttl_ms.map(|ttl| now.after(ttl as u64)));
+                self.waiting_since = self.waiting_since.or(Some(now));
+            }
+            Input::Skipped { count } => self.outbox.skip(count),
+            Input::Clear => self.outbox.clear(),
             Input::Session(snapshot) => self.protocol.restore(snapshot),
             Input::Dispose => self.dispose(now),
             Input::Restored(found) => self.restored(now, found),
@@ -295,7 +326,7 @@ impl Client {
         // Legal in every state: the code and the empty reason are sendable.
         let _ = self.disconnect(now, CloseCode::NORMAL, String::new());
         self.settle_leaving(now, self.buffered, false);
-        self.outbox.clear();
+        self.outbox.end();
         self.ask(now, |protocol, cx| protocol.ended(cx));
         self.timers = TimerTable::default();
         self.state = State::Closed;
@@ -378,6 +409,7 @@ impl Client {
         self.timers.stop(Timer::Attempt);
         self.timers.set(Timer::Stable, now.after(self.config.stable_ms));
         self.journal.note(now, Fact::Ready { recovered });
+        self.number();
         if self.heartbeat.can_probe() {
             self.probe(now);
         } else {
@@ -386,6 +418,21 @@ impl Client {
         self.flush();
         self.tell(Event::Connected { attempt: self.failures, recovered });
         self.release_held();
+    }
+
+    /// What an earlier connection left open is settled before anything new goes out.
+    fn number(&mut self) {
+        let numbering = self.numbering.take();
+        #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+        let before = self.outbox.is_numbered();
+        if let Some(fault) = self.outbox.begin(numbering) {
+            self.tell(Event::Fault { fault, count: 0 });
+        }
+        #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+        if self.outbox.is_numbered() != before {
+            self.outputs.push_back(Output::Numbered(!before));
+        }
+        self.tell_fates();
     }
 
     fn closed(&mut self, now: Instant, socket: SocketId, code: CloseCode, reason: String, clean: bool, buffered: f64) {
@@ -500,6 +547,7 @@ impl Client {
     fn leave_socket(&mut self, now: Instant, code: CloseCode) -> Option<Disposition> {
         self.timers.stop_all_but(&[Timer::Expiry, Timer::Leave]);
         self.probing = None;
+        self.numbering = None;
         self.release_held();
         self.ask(now, |protocol, cx| protocol.disconnected(cx, code))
     }
@@ -599,6 +647,17 @@ impl Client {
                 }
             }
             Effect::ProbeAnswered => self.probe_answered(now),
+            #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+            Effect::Number(numbering) => self.numbering = Some(numbering),
+            #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+            Effect::Acked(number) => {
+                if let Err(fault) = self.outbox.acked(number) {
+                    self.tell(Event::Fault { fault, count: 0 });
+                }
+                self.flush();
+            }
+            #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+            Effect::Repeated => self.counters.repeated += 1.0,
             Effect::Advice { retry_after_ms, spread_ms } => {
                 let bounded = |ms: f64| {
                     if ms > 0.0 { ms.min(ADVICE_MOST_MS) } else { 0.0 }

@@ -20,6 +20,22 @@ pub enum Input<'a> {
         delivery: Delivery,
         ttl_ms: Option<f64>,
     },
+    /// The page has kept messages from an earlier visit: what follows before anything else is one `Kept` for each, with
+    /// `Skipped` for the ids between. The numbers go on in the stream of that name.
+    Adopt {
+        stream: String,
+        base: u32,
+        tried: u32,
+    },
+    Kept {
+        bytes: u32,
+        ttl_ms: Option<f64>,
+    },
+    Skipped {
+        count: u32,
+    },
+    /// What waits is not to be sent.
+    Clear,
     /// What only the protocol understands.
     #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
     Command(crate::protocol::Command),
@@ -128,6 +144,9 @@ pub enum Output {
     },
     /// Save the session, or remove it.
     Persist(Option<Snapshot>),
+    /// Whether messages carry their numbers from now on, and the server acknowledges them.
+    #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+    Numbered(bool),
     Settle(Settled),
     /// Ids before this one are settled for good.
     Release {
@@ -157,5 +176,7 @@ pub struct Counters {
     pub received: f64,
     /// How often the server sent what it should not.
     pub misbehaved: f64,
+    /// How often the server repeated a frame that had come.
+    pub repeated: f64,
     pub rtt_ms: Option<f64>,
 }

@@ -133,6 +133,10 @@ pub enum Fault {
     NotJson,
     /// A frame of a known type lacks what the type needs.
     Malformed,
+    /// The server acknowledges what it was never sent.
+    AckAhead,
+    /// The server acknowledges less than it did before.
+    AckBehind,
     /// The storage refused to be read or written.
     StorageDenied,
     /// What lies under our key is not a session.
@@ -150,11 +154,13 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Binary,
         Self::FrameTooLarge,
         Self::NotJson,
         Self::Malformed,
+        Self::AckAhead,
+        Self::AckBehind,
         Self::StorageDenied,
         Self::StorageCorrupt,
         Self::UrlProvider,
@@ -170,6 +176,8 @@ impl Fault {
             Self::FrameTooLarge => "frame.too-large",
             Self::NotJson => "frame.not-json",
             Self::Malformed => "frame.malformed",
+            Self::AckAhead => "peer.ack-ahead",
+            Self::AckBehind => "peer.ack-behind",
             Self::StorageDenied => "storage.denied",
             Self::StorageCorrupt => "storage.corrupt",
             Self::UrlProvider => "url.provider",
@@ -182,7 +190,10 @@ impl Fault {
 
     /// Whether the server is at fault.
     pub const fn is_the_peers(self) -> bool {
-        matches!(self, Self::Binary | Self::FrameTooLarge | Self::NotJson | Self::Malformed)
+        matches!(
+            self,
+            Self::Binary | Self::FrameTooLarge | Self::NotJson | Self::Malformed | Self::AckAhead | Self::AckBehind
+        )
     }
 }
 

@@ -12,6 +12,8 @@ pub mod client;
 pub mod config;
 pub mod contract;
 pub mod error;
+#[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+mod feed;
 pub mod heartbeat;
 mod journal;
 pub mod outbox;

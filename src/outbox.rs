@@ -2,7 +2,9 @@
 //!
 //! The texts stay in the page, in an array with the same order; here are their numbers. Nothing is sent from here:
 //! `next_run` names what may be handed to a socket, and an entry leaves only once its hand-over has been accepted and
-//! the browser has written it out.
+//! the browser has written it out; where the server acknowledges, only once it has.
+//!
+//! A message's number on the wire is its id and one: numbers rise within a stream, and holes are what never went out.
 
 use crate::error::{ApiMisuse, Fault};
 use crate::time::Instant;
@@ -39,11 +41,12 @@ pub enum Delivery {
     Latest(Box<str>),
 }
 
-/// What became of a message. Each ends in exactly one of these; `Sent` may still become `Unknown` if the socket that
-/// took it dies before anything shows that it got through.
+/// What became of a message. Each ends in exactly one of these; `Sent` may still become `Acked`, or `Unknown` if the
+/// socket that took it dies before anything shows that it got through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Sent = 1,
+    Acked = 2,
     Expired = 3,
     Evicted = 4,
     Rejected = 5,
@@ -78,11 +81,25 @@ const DOUBT_MESSAGES: u32 = 1000;
 /// How long a message that left the browser may still turn out to be of unknown fate.
 const DOUBT_MS: u64 = 60_000;
 
+/// What the server says of our numbers when a connection begins on which it acknowledges them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbering {
+    /// How many messages may be unacknowledged.
+    pub window: u32,
+    /// The newest of our numbers that the server has taken; `None` where it does not know.
+    pub taken: Option<u32>,
+}
+
+/// A message that went out, with its number: `,"$seq":` and the digits.
+const NUMBER_BYTES: u32 = 8;
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     bytes: u32,
     /// Already settled: it keeps its place until those before it have left, so that ids stay consecutive.
     gone: bool,
+    /// Now or not at all: it does not wait for another socket.
+    once: bool,
     expires: Option<Instant>,
 }
 
@@ -99,9 +116,27 @@ pub struct Outbox {
     /// Id of the first entry.
     base: u32,
     entries: VecDeque<Entry>,
-    /// How many entries, from the first, a socket has accepted and the browser may still hold.
+    /// How many entries, from the first, a socket has accepted and the browser may still hold, or the server owes an
+    /// acknowledgement for.
     taken: usize,
+    /// What the browser may hold.
     taken_bytes: f64,
+    /// How many of those taken the browser has written out: only where the server acknowledges, else they leave at once.
+    written: usize,
+    /// All that is taken.
+    flight: u32,
+    flight_bytes: f64,
+    numbering: Option<Numbering>,
+    /// Ids before it have been handed to a socket at some time.
+    tried: u32,
+    /// Ids before it may have arrived by a socket that is gone: the next connection has to say.
+    uncertain: u32,
+    /// The newest acknowledgement.
+    acked: u32,
+    /// Ids before it have been told to be sent: they may go out again, and are not told again.
+    told_sent: u32,
+    /// The page keeps what waits: another page will send it.
+    kept: bool,
     /// Control frames that the browser may hold: the id that each went before, and its bytes.
     controls: VecDeque<(u32, u32)>,
     waiting: u32,
@@ -123,6 +158,15 @@ impl Outbox {
             entries: VecDeque::new(),
             taken: 0,
             taken_bytes: 0.0,
+            written: 0,
+            flight: 0,
+            flight_bytes: 0.0,
+            numbering: None,
+            tried: 0,
+            uncertain: 0,
+            acked: 0,
+            told_sent: 0,
+            kept: false,
             controls: VecDeque::new(),
             waiting: 0,
             waiting_bytes: 0.0,
@@ -165,12 +209,7 @@ impl Outbox {
             self.settle_waiting(id, Fate::Evicted, true);
         }
         let id = self.next_id();
-        self.entries.push_back(Entry { bytes, gone: false, expires });
-        self.waiting += 1;
-        self.waiting_bytes += f64::from(bytes);
-        if let Some(at) = expires {
-            self.soonest = earlier(self.soonest, at);
-        }
+        self.take_in(bytes, matches!(delivery, Delivery::Drop), expires);
         if !taken_in {
             self.settle_waiting(id, Fate::Rejected, unwanted);
         } else if let Delivery::Latest(key) = delivery {
@@ -179,16 +218,179 @@ impl Outbox {
         Ok(())
     }
 
+    fn take_in(&mut self, bytes: u32, once: bool, expires: Option<Instant>) {
+        self.entries.push_back(Entry { bytes, gone: false, once, expires });
+        self.waiting += 1;
+        self.waiting_bytes += f64::from(bytes);
+        if let Some(at) = expires {
+            self.soonest = earlier(self.soonest, at);
+        }
+    }
+
+    /// The page has kept messages from an earlier visit: ids go on at `base`, and those before `tried` may have gone out.
+    pub fn adopt(&mut self, base: u32, tried: u32) {
+        self.base = base;
+        self.told_sent = base;
+        self.tried = tried;
+        self.uncertain = tried;
+        self.kept = true;
+    }
+
+    /// One of those that were kept, the next in order. It was accepted once, and no bound turns it away now.
+    pub fn keep(&mut self, bytes: u32, expires: Option<Instant>) {
+        self.take_in(bytes, false, expires);
+    }
+
+    /// So many ids that stand for nothing any more.
+    pub fn skip(&mut self, count: u32) {
+        for _ in 0..count {
+            if self.entries.is_empty() {
+                self.base = self.base.wrapping_add(1);
+            } else {
+                self.entries.push_back(Entry { bytes: 0, gone: true, once: false, expires: None });
+            }
+        }
+    }
+
+    /// A connection begins, on which the server acknowledges or not. What an earlier one left open is settled by what the
+    /// server says of it, or else is of unknown fate.
+    pub fn begin(&mut self, numbering: Option<Numbering>) -> Option<Fault> {
+        self.numbering = numbering;
+        let mut fault = None;
+        if let Some(before) = numbering.and_then(|numbering| numbering.taken) {
+            if is_behind(self.tried, before) {
+                fault = Some(Fault::AckAhead);
+            } else {
+                fault = is_behind(before, self.acked).then_some(Fault::AckBehind);
+                self.acked = before;
+                self.leave_before(before, Fate::Acked);
+                self.refuse_late(self.uncertain);
+                self.uncertain = self.base;
+            }
+        } else {
+            self.acked = 0;
+        }
+        self.leave_before(self.uncertain, Fate::Unknown);
+        self.uncertain = self.base;
+        self.tried = self.base;
+        fault
+    }
+
+    /// The server has taken all that was numbered up to `before`, which is the id behind the newest of it.
+    pub fn acked(&mut self, before: u32) -> Result<(), Fault> {
+        if is_behind(before, self.acked) {
+            return Err(Fault::AckBehind);
+        }
+        if self.numbering.is_none() || is_behind(self.id_at(self.taken), before) {
+            return Err(Fault::AckAhead);
+        }
+        self.acked = before;
+        self.leave_before(before, Fate::Acked);
+        Ok(())
+    }
+
+    /// Settles the entries before an id for good, and takes them out.
+    fn leave_before(&mut self, before: u32, fate: Fate) {
+        while is_behind(self.base, before) {
+            let weight = self.weight(0);
+            let Some(entry) = self.entries.pop_front() else {
+                break;
+            };
+            let bytes = f64::from(entry.bytes);
+            if self.taken == 0 {
+                if !entry.gone {
+                    self.waiting -= 1;
+                    self.waiting_bytes -= bytes;
+                }
+            } else {
+                self.taken -= 1;
+                if !entry.gone {
+                    self.flight -= 1;
+                    self.flight_bytes -= bytes;
+                }
+                // It has arrived, whatever the browser seemed to hold.
+                if self.written == 0 {
+                    self.taken_bytes -= weight;
+                }
+            }
+            if !entry.gone {
+                settle(&mut self.settled, self.base, 1, fate, false);
+            }
+            self.written = self.written.saturating_sub(1);
+            self.base = self.base.wrapping_add(1);
+        }
+        self.shed();
+    }
+
+    /// What was to be sent at once or not at all, and went back into the queue, is too late.
+    fn refuse_late(&mut self, before: u32) {
+        let mut id = self.base;
+        while is_behind(id, before) {
+            let index = id.wrapping_sub(self.base) as usize;
+            if self.entries.get(index).is_some_and(|entry| entry.once) {
+                self.settle_waiting(id, Fate::Rejected, true);
+            }
+            id = id.wrapping_add(1);
+        }
+    }
+
+    /// Without a taken entry before it, a settled head has nothing to wait for.
+    fn shed(&mut self) {
+        while self.taken == 0 && self.entries.front().is_some_and(|entry| entry.gone) {
+            self.entries.pop_front();
+            self.base = self.base.wrapping_add(1);
+        }
+    }
+
+    /// The bytes of an entry in the browser's buffer.
+    fn weight(&self, index: usize) -> f64 {
+        let Some(entry) = self.entries.get(index).filter(|entry| !entry.gone) else {
+            return 0.0;
+        };
+        let mut bytes = entry.bytes;
+        if self.is_numbered() {
+            bytes += NUMBER_BYTES;
+            let mut number = self.id_at(index).wrapping_add(1);
+            while number > 0 {
+                bytes += 1;
+                number /= 10;
+            }
+        }
+        f64::from(bytes)
+    }
+
+    /// Whether messages carry their numbers, and the server acknowledges them.
+    pub const fn is_numbered(&self) -> bool {
+        #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+        return self.numbering.is_some();
+        #[cfg(not(any(feature = "delivery", not(target_arch = "wasm32"))))]
+        return false;
+    }
+
+    /// Messages that a socket has and the server has not acknowledged.
+    pub const fn in_flight(&self) -> u32 {
+        self.flight
+    }
+
     /// The next messages that a socket may take: waiting, consecutive, in order.
     pub fn next_run(&mut self) -> Option<(u32, u32)> {
         while self.entries.get(self.taken)?.gone {
             self.taken += 1;
         }
+        let window = self.numbering.map_or(u32::MAX, |numbering| numbering.window);
         let mut end = self.taken;
-        while self.entries.get(end).is_some_and(|entry| !entry.gone) {
+        let mut bytes = self.flight_bytes;
+        let mut flight = self.flight;
+        while let Some(entry) = self.entries.get(end).filter(|entry| !entry.gone && flight < window) {
+            bytes += f64::from(entry.bytes);
+            // A single one may be as large as the bound.
+            if self.is_numbered() && flight > 0 && bytes > self.limits.max_bytes {
+                break;
+            }
+            flight += 1;
             end += 1;
         }
-        Some((self.id_at(self.taken), (end - self.taken) as u32))
+        (end > self.taken).then(|| (self.id_at(self.taken), (end - self.taken) as u32))
     }
 
     /// The socket accepted the next `count` messages of the run.
@@ -197,11 +399,15 @@ impl Outbox {
             let Some(entry) = self.entries.get(self.taken) else {
                 break;
             };
-            self.taken += 1;
-            self.taken_bytes += f64::from(entry.bytes);
+            let bytes = f64::from(entry.bytes);
             self.waiting -= 1;
-            self.waiting_bytes -= f64::from(entry.bytes);
+            self.waiting_bytes -= bytes;
+            self.flight += 1;
+            self.flight_bytes += bytes;
+            self.taken_bytes += self.weight(self.taken);
+            self.taken += 1;
         }
+        self.tried = self.id_at(self.taken);
         if !self.newest.is_empty() {
             let first_waiting = self.id_at(self.taken);
             let base = self.base;
@@ -217,16 +423,15 @@ impl Outbox {
 
     /// The browser holds `buffered` bytes: what lies before them has been written out. Answers whether something was.
     pub fn drained(&mut self, now: Instant, buffered: f64) -> bool {
-        let mut written = 0;
+        let mut written = self.written;
         loop {
             // Half of the number space away means behind: what it went before may be gone.
             let ahead = |control: &&(u32, u32)| self.id_at(written).wrapping_sub(control.0) <= u32::MAX / 2;
             let next_control = self.controls.front().filter(ahead);
-            let bytes = match (next_control, self.entries.get(written).filter(|_| written < self.taken)) {
-                (Some(control), _) => f64::from(control.1),
-                (None, Some(entry)) if entry.gone => 0.0,
-                (None, Some(entry)) => f64::from(entry.bytes),
-                (None, None) => break,
+            let bytes = match next_control {
+                Some(control) => f64::from(control.1),
+                None if written < self.taken => self.weight(written),
+                None => break,
             };
             if self.taken_bytes - bytes < buffered {
                 break;
@@ -238,18 +443,35 @@ impl Outbox {
                 written += 1;
             }
         }
-        self.write_out(now, written);
+        let news = written > self.written;
+        if self.is_numbered() {
+            for index in self.written..written {
+                let id = self.id_at(index);
+                if !is_behind(id, self.told_sent) && self.entries.get(index).is_some_and(|entry| !entry.gone) {
+                    settle(&mut self.settled, id, 1, Fate::Sent, false);
+                    self.told_sent = id.wrapping_add(1);
+                }
+            }
+            self.written = written;
+        } else {
+            self.write_out(now, written);
+        }
         self.believe_old(now);
-        written > 0
+        news
     }
 
     /// Settles the first `written` entries; none of those that were settled before.
     fn write_out(&mut self, now: Instant, written: usize) {
         let mut run = self.base;
         for _ in 0..written {
-            if self.entries.pop_front().is_some_and(|entry| entry.gone) {
-                self.believe(now, run);
-                run = self.base.wrapping_add(1);
+            if let Some(entry) = self.entries.pop_front() {
+                if entry.gone {
+                    self.believe(now, run);
+                    run = self.base.wrapping_add(1);
+                } else {
+                    self.flight -= 1;
+                    self.flight_bytes -= f64::from(entry.bytes);
+                }
             }
             self.base = self.base.wrapping_add(1);
         }
@@ -271,6 +493,11 @@ impl Outbox {
     /// out follows from the end.
     pub fn socket_lost(&mut self, now: Instant, buffered: f64, end: End) {
         self.drained(now, buffered);
+        let held = self.id_at(self.written);
+        let handed_over = self.id_at(self.taken);
+        if is_behind(self.uncertain, held) && self.is_numbered() {
+            self.uncertain = held;
+        }
         for index in 0..self.taken {
             if let Some(entry) = self.entries.get(index)
                 && !entry.gone
@@ -281,7 +508,19 @@ impl Outbox {
         }
         self.taken = 0;
         self.taken_bytes = 0.0;
+        self.written = 0;
+        self.flight = 0;
+        self.flight_bytes = 0.0;
         self.controls.clear();
+        // Of those that the browser still held it is known.
+        let mut id = held;
+        while is_behind(id, handed_over) {
+            let index = id.wrapping_sub(self.base) as usize;
+            if self.entries.get(index).is_some_and(|entry| entry.once) {
+                self.settle_waiting(id, Fate::Rejected, true);
+            }
+            id = id.wrapping_add(1);
+        }
         while let Some(doubt) = self.doubts.pop_front() {
             let believed = match end {
                 End::Ours => true,
@@ -322,7 +561,7 @@ impl Outbox {
             return;
         }
         self.soonest = None;
-        let (mut id, end) = (self.id_at(self.taken), self.next_id());
+        let (mut id, end) = (self.first_certain(), self.next_id());
         while id != end {
             // By id, not by index: settling the head moves the indices.
             let index = id.wrapping_sub(self.base) as usize;
@@ -342,14 +581,32 @@ impl Outbox {
         self.soonest
     }
 
-    /// Rejects all that waits, for good.
+    /// Rejects all that waits, save what may have arrived.
     pub fn clear(&mut self) {
-        let (from, end) = (self.id_at(self.taken), self.next_id());
-        let mut id = from;
+        self.settle_from(self.first_certain(), Fate::Rejected);
+    }
+
+    /// The end of the line: nobody will hear of what waits, or of what may have arrived.
+    pub fn end(&mut self) {
+        // What the page keeps is another page's to send.
+        if !self.kept {
+            self.clear();
+        }
+        self.settle_from(self.id_at(self.taken), Fate::Unknown);
+    }
+
+    fn settle_from(&mut self, mut id: u32, fate: Fate) {
+        let end = self.next_id();
         while id != end {
-            self.settle_waiting(id, Fate::Rejected, true);
+            self.settle_waiting(id, fate, true);
             id = id.wrapping_add(1);
         }
+    }
+
+    /// The first id that waits and can only do so.
+    fn first_certain(&self) -> u32 {
+        let waiting = self.id_at(self.taken);
+        if is_behind(waiting, self.uncertain) { self.uncertain } else { waiting }
     }
 
     /// What was settled since the last call, in the order in which it happened.
@@ -392,7 +649,7 @@ impl Outbox {
     }
 
     fn evict_oldest(&mut self) -> bool {
-        let mut index = self.taken;
+        let mut index = self.first_certain().wrapping_sub(self.base) as usize;
         while self.entries.get(index).is_some_and(|entry| entry.gone) {
             index += 1;
         }
@@ -414,11 +671,7 @@ impl Outbox {
         self.waiting_bytes -= f64::from(entry.bytes);
         self.newest.retain(|(_, held)| *held != id);
         settle(&mut self.settled, id, 1, fate, by_choice);
-        // Without a taken entry before it, a settled head has nothing to wait for.
-        while self.taken == 0 && self.entries.front().is_some_and(|entry| entry.gone) {
-            self.entries.pop_front();
-            self.base = self.base.wrapping_add(1);
-        }
+        self.shed();
     }
 
     fn believe_old(&mut self, now: Instant) {
@@ -444,7 +697,7 @@ impl Fate {
     /// The event that tells of it, where it is a loss that nobody asked for.
     pub const fn fault(self) -> Option<Fault> {
         match self {
-            Self::Sent => None,
+            Self::Sent | Self::Acked => None,
             Self::Expired => Some(Fault::Expired),
             Self::Evicted => Some(Fault::Evicted),
             Self::Rejected => Some(Fault::Rejected),

@@ -9,6 +9,14 @@ use alloc::string::String;
 pub struct Snapshot {
     pub token: String,
     pub client_id: Option<String>,
+    pub cursor: Option<Cursor>,
+}
+
+/// How far the frames have been heard that a server numbers. Its numbers mean something within an epoch alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cursor {
+    pub epoch: String,
+    pub seen: f64,
 }
 
 /// Longer tokens are not ours: a first frame has to stay small.
@@ -19,6 +27,7 @@ pub const MAX_TOKEN_BYTES: usize = 8192;
 pub struct Stored {
     pub token: Option<String>,
     pub client_id: Option<String>,
+    pub cursor: Option<Cursor>,
     /// Milliseconds since it was saved, by the wall clock.
     pub age_ms: Option<f64>,
 }
@@ -50,7 +59,8 @@ impl Stored {
         if self.age_ms.is_some_and(|age| age > max_age_ms) {
             return Restored::Expired;
         }
-        Restored::Usable(Snapshot { token, client_id: self.client_id })
+        let cursor = self.cursor.filter(|cursor| cursor.epoch.len() <= MAX_TOKEN_BYTES && cursor.seen >= 0.0);
+        Restored::Usable(Snapshot { token, client_id: self.client_id, cursor })
     }
 }
 
@@ -59,7 +69,7 @@ mod tests {
     use super::*;
 
     fn stored(token: &str, age_ms: Option<f64>) -> Stored {
-        Stored { token: Some(token.into()), client_id: None, age_ms }
+        Stored { token: Some(token.into()), age_ms, ..Stored::default() }
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Client {
         self.waiting_since
     }
 
+    /// Messages that a socket has and the server has not acknowledged, where it does.
+    pub const fn unacknowledged(&self) -> u32 {
+        if self.outbox.is_numbered() { self.outbox.in_flight() } else { 0 }
+    }
+
     /// Failures in a row.
     pub const fn attempts(&self) -> u32 {
         self.failures

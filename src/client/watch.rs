@@ -75,6 +75,7 @@ impl Client {
             Signal::Resumed => "the page was resumed",
             Signal::PutAway => {
                 self.journal.note(now, Fact::PutAway);
+                self.ask(now, |protocol, cx| protocol.put_away(cx));
                 return;
             }
         };

@@ -282,7 +282,7 @@ impl Hermes {
             cx.fault(Fault::Malformed);
             return;
         }
-        let session = Some(Snapshot { token: stored, client_id: Some(runtime) });
+        let session = Some(Snapshot { token: stored, client_id: Some(runtime), cursor: None });
         if session != self.session {
             self.session = session;
             cx.persist();

@@ -31,6 +31,8 @@ pub mod openclaw;
 
 use crate::config::Config;
 use crate::error::{Cause, Fault};
+#[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+pub use crate::outbox::Numbering;
 use crate::session::Snapshot;
 use crate::time::Instant;
 use crate::wire::{CloseCode, Disposition, FrameId, Handle, Route, View};
@@ -52,6 +54,12 @@ pub enum Event {
     Failed { cause: Cause, code: CloseCode, attempts: u32, frame: FrameId },
     /// Something is wrong and the line goes on. `count` messages are concerned, where messages are.
     Fault { fault: Fault, count: u32 },
+    /// Nothing was missed while away. What came meanwhile follows, from one number to the other.
+    #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+    Resumed { from: f64, to: f64 },
+    /// What the server numbered from one to the other will not come. `to` is NaN where it is not known.
+    #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+    Gap { from: f64, to: f64, reason: Cow<'static, str> },
     /// A frame with a route.
     Frame { route: Route, frame: FrameId },
     /// A frame without one.
@@ -254,6 +262,17 @@ pub trait Protocol {
         let _ = cx;
     }
 
+    /// What the messages of this page are numbered under. `kept`: an earlier visit has begun it.
+    #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+    fn name_stream(&mut self, name: String, kept: bool) {
+        let _ = (name, kept);
+    }
+
+    /// The page may be gone in a moment.
+    fn put_away(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
     /// The line has ended, and only the page can begin again: what waits for an answer will get none.
     fn ended(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
@@ -273,8 +292,8 @@ pub trait Protocol {
 
     /// The url provider brought a token.
     fn credential(&mut self, token: String) {
-        let client_id = self.save().and_then(|session| session.client_id);
-        self.restore(Some(Snapshot { token, client_id }));
+        let (client_id, cursor) = self.save().map_or((None, None), |session| (session.client_id, session.cursor));
+        self.restore(Some(Snapshot { token, client_id, cursor }));
     }
 
     /// Whether it keeps a frame that it was shown, and will tell of it.
@@ -311,6 +330,12 @@ pub enum Effect {
     OfferProbe,
     Hold,
     ProbeAnswered,
+    #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+    Number(Numbering),
+    #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+    Acked(u32),
+    #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+    Repeated,
     Advice {
         retry_after_ms: f64,
         spread_ms: Option<f64>,
@@ -404,6 +429,33 @@ impl Context<'_> {
     /// The server's word on when to come back, should the socket end; `None` where it names no spread.
     pub fn advise(&mut self, retry_after_ms: f64, spread_ms: Option<f64>) {
         self.effects.push(Effect::Advice { retry_after_ms, spread_ms });
+    }
+}
+
+/// The verbs of protocols with numbered messages.
+#[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+impl Context<'_> {
+    /// The server acknowledges what it is sent on this connection. Said before `ready`.
+    pub fn number(&mut self, numbering: Numbering) {
+        self.effects.push(Effect::Number(numbering));
+    }
+
+    /// The server has taken our messages up to this number.
+    pub fn acked(&mut self, number: u32) {
+        self.effects.push(Effect::Acked(number));
+    }
+
+    /// A frame that had come before: nobody hears of it.
+    pub fn repeated(&mut self) {
+        self.effects.push(Effect::Repeated);
+    }
+
+    pub fn resumed(&mut self, from: f64, to: f64) {
+        self.effects.push(Effect::Emit(Event::Resumed { from, to }));
+    }
+
+    pub fn gap(&mut self, from: f64, to: f64, reason: Cow<'static, str>) {
+        self.effects.push(Effect::Emit(Event::Gap { from, to, reason }));
     }
 }
 

@@ -1,14 +1,16 @@
 //! The Nexus world (docs/protocols/nexus-world.md): typed JSON frames that become events, and a session that a first
-//! frame resumes.
+//! frame resumes; and with a gateway that offers it, numbered messages both ways (docs/protocols/delivery.md).
 //!
 //! It does not decide what is sent when: `ready` lets the client's queue go.
 
-use super::{Becomes, Context, Inbound, Protocol, RouteRow};
+use super::{Becomes, Context, Inbound, Numbering, Protocol, RouteRow};
 use crate::config::{Config, NexusConfig};
 use crate::error::{Cause, Fault};
-use crate::session::{MAX_TOKEN_BYTES, Snapshot};
+use crate::feed::{ACK_MS, Feed, Heard};
+use crate::session::{Cursor, MAX_TOKEN_BYTES, Snapshot};
 use crate::time::Instant;
-use crate::wire::{CloseCode, Disposition, Route, push_json_string, push_number};
+use crate::wire::{CloseCode, Disposition, Route, View, push_json_string, push_number};
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -20,16 +22,18 @@ const OFFER: Route = Route(4);
 const PONG: Route = Route(5);
 const ADVICE: Route = Route(6);
 const CLOSING: Route = Route(7);
+const ACK: Route = Route(8);
 
 /// The types behind the session's own, and the events that they become: those that the protocol understands as well come
 /// first, as numbered above.
-const TYPES: [(&str, Becomes); 12] = [
+const TYPES: [(&str, Becomes); 13] = [
     ("session-resumed", Becomes::Nothing),
     ("session-refused", Becomes::Nothing),
     ("gateway-offer", Becomes::Nothing),
     ("pong", Becomes::Nothing),
     ("server-advice", Becomes::Nothing),
     ("gateway-closing", Becomes::Nothing),
+    ("delivery-ack", Becomes::Nothing),
     ("chat", Becomes::Event("chat-message")),
     ("chat-message", Becomes::Event("chat-message")),
     ("status-update", Becomes::Event("status-update")),
@@ -62,6 +66,25 @@ pub struct Nexus {
     asked_for: Option<Snapshot>,
     phase: Phase,
     probe: u32,
+    /// What this connection's gateway offers.
+    offer: Option<Offer>,
+    /// What our messages are numbered under, and whether this connection's gateway has been told.
+    stream: String,
+    /// The page has kept messages of that stream: a gateway may know of them.
+    kept: bool,
+    named: bool,
+    feed: Feed,
+    /// The newest number of the session that a greeting was for.
+    greeted_at: Option<f64>,
+}
+
+/// The widest window that is believed.
+const MOST_IN_FLIGHT: f64 = 65_536.0;
+
+/// Numbered messages both ways.
+struct Offer {
+    epoch: String,
+    window: u32,
 }
 
 impl Nexus {
@@ -72,13 +95,127 @@ impl Nexus {
             token_field: config.nexus.token_field.clone(),
             ..config.nexus
         };
-        Self { config: nexus, session: None, asked_for: None, phase: Phase::Greeting, probe: 0 }
+        Self {
+            config: nexus,
+            session: None,
+            asked_for: None,
+            phase: Phase::Greeting,
+            probe: 0,
+            offer: None,
+            stream: String::new(),
+            kept: false,
+            named: false,
+            feed: Feed::default(),
+            greeted_at: None,
+        }
     }
 
+    /// Without an answer that says how our stream and the gateway's frames go on.
     fn become_ready(&mut self, cx: &mut Context<'_>, recovered: bool) {
+        let resuming = self.phase != Phase::Greeting;
+        let gap = self.begin_anew();
+        self.ready(cx, recovered, None);
+        if resuming && (self.offer.is_some() || gap.is_some()) {
+            cx.persist();
+        }
+        if let Some((from, to, reason)) = gap {
+            cx.gap(from, to, Cow::Borrowed(reason));
+        }
+    }
+
+    /// `taken` is the gateway's word on our messages.
+    fn ready(&mut self, cx: &mut Context<'_>, recovered: bool, taken: Option<u32>) {
         self.phase = Phase::Ready;
         cx.stop_timer();
+        if let Some(Offer { window, .. }) = self.offer {
+            if !self.named {
+                let mut frame = String::from("{\"type\":\"delivery-open\",\"stream\":");
+                push_json_string(&mut frame, &self.stream);
+                frame.push('}');
+                cx.send_now(frame);
+            }
+            cx.number(Numbering { window, taken });
+        }
         cx.ready(recovered);
+    }
+
+    /// The numbers of the gateway's frames begin where its greeting says. Answers what may have been missed.
+    fn begin_anew(&mut self) -> Option<(f64, f64, &'static str)> {
+        let at = self.greeted_at.take();
+        let place = self.offer.as_ref().zip(at).map(|(offer, seen)| Cursor { epoch: offer.epoch.clone(), seen });
+        let before = self.feed.cursor().cloned();
+        self.feed.place(place.clone());
+        let before = before.filter(|before| place.as_ref() != Some(before))?;
+        let same = place.filter(|place| place.epoch == before.epoch && place.seen > before.seen);
+        let reason = if self.offer.is_some() { "session" } else { "unnumbered" };
+        Some((before.seen + 1.0, same.map_or(f64::NAN, |place| place.seen), reason))
+    }
+
+    /// The gateway knows the session, and says how it goes on.
+    fn resume(&mut self, cx: &mut Context<'_>, view: &dyn View) {
+        let number = |path| view.number(path).filter(|number| *number >= 0.0);
+        let Some(offer) = self.offer.as_ref().filter(|_| view.has("delivery")) else {
+            return self.become_ready(cx, true);
+        };
+        let taken = number("delivery/taken").filter(|_| self.named).map(|number| number as u32);
+        let epoch = view.string("delivery/epoch").unwrap_or_else(|| offer.epoch.clone());
+        let from = number("delivery/from").unwrap_or(f64::NAN);
+        let to = number("delivery/to");
+        self.ready(cx, true, taken);
+        let before = self.feed.cursor().cloned();
+        match before {
+            Some(before) if before.epoch == epoch && view.boolean("delivery/recovered") == Some(true) => {
+                cx.resumed(from, to.unwrap_or(before.seen));
+            }
+            before => {
+                let end = number("delivery/gap/to");
+                let seen = end.or(to);
+                if let Some(before) = before {
+                    let reason = view.string("delivery/gap/reason");
+                    let reason = reason.map_or(Cow::Borrowed("epoch"), Cow::Owned);
+                    let from = number("delivery/gap/from").unwrap_or(before.seen + 1.0);
+                    cx.gap(from, end.unwrap_or(f64::NAN), reason);
+                }
+                self.feed.place(seen.map(|seen| Cursor { epoch, seen }));
+            }
+        }
+        cx.persist();
+    }
+
+    /// Whether a frame is news. One without a number is.
+    fn is_news(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) -> bool {
+        if self.offer.is_none() || !inbound.view.has("$seq") {
+            return true;
+        }
+        let Some(number) = inbound.view.number("$seq").filter(|number| *number as u64 as f64 == *number) else {
+            cx.fault(Fault::Malformed);
+            return true;
+        };
+        match self.feed.hear(number) {
+            Heard::Next => {}
+            Heard::Skipped(from, to) => cx.gap(from, to, Cow::Borrowed("skipped")),
+            Heard::Again => {
+                cx.repeated();
+                return false;
+            }
+        }
+        if self.feed.is_owed() {
+            self.acknowledge(cx);
+        } else if self.phase == Phase::Ready && self.feed.wants_date() {
+            cx.set_timer(ACK_MS);
+        }
+        true
+    }
+
+    fn acknowledge(&mut self, cx: &mut Context<'_>) {
+        cx.stop_timer();
+        if let Some(seen) = self.feed.acknowledge() {
+            let mut frame = String::from("{\"type\":\"delivery-ack\",\"seq\":");
+            push_number(&mut frame, seen as u64);
+            frame.push('}');
+            cx.send_now(frame);
+            cx.persist();
+        }
     }
 
     fn init(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
@@ -89,9 +226,10 @@ impl Nexus {
         if token.as_ref().is_some_and(|token| token.is_empty() || token.len() > MAX_TOKEN_BYTES) {
             cx.fault(Fault::Malformed);
         } else if let Some(token) = token {
-            self.session = Some(Snapshot { token, client_id });
+            self.session = Some(Snapshot { token, client_id, cursor: None });
             cx.persist();
         }
+        self.greeted_at = inbound.view.number("seq").filter(|number| *number >= 0.0);
         match self.phase {
             Phase::Resuming { .. } if !ours => self.wait_for_the_answer(cx, true),
             Phase::Greeting | Phase::Resuming { .. } => self.become_ready(cx, ours),
@@ -111,6 +249,18 @@ impl Nexus {
         }
     }
 
+    /// Numbers go on or begin with a connection: an offer that comes later is none.
+    fn offered(&mut self, cx: &mut Context<'_>, view: &dyn View) {
+        if self.phase == Phase::Ready || !view.has("delivery") {
+            return;
+        }
+        let window = view.number("delivery/window").filter(|window| *window >= 1.0 && *window <= MOST_IN_FLIGHT);
+        match (window, view.string("delivery/epoch")) {
+            (Some(window), Some(epoch)) => self.offer = Some(Offer { epoch, window: window as u32 }),
+            _ => cx.fault(Fault::Malformed),
+        }
+    }
+
     fn control(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
         match inbound.route {
             RESUMED => {
@@ -120,7 +270,7 @@ impl Nexus {
                         self.session = self.asked_for.clone();
                         cx.persist();
                     }
-                    self.become_ready(cx, true);
+                    self.resume(cx, inbound.view);
                 }
             }
             REFUSED => {
@@ -140,7 +290,16 @@ impl Nexus {
                 }
             }
             CLOSING => cx.hold(),
-            OFFER if inbound.view.boolean("ping") == Some(true) => cx.offer_probe(),
+            OFFER => {
+                if inbound.view.boolean("ping") == Some(true) {
+                    cx.offer_probe();
+                }
+                self.offered(cx, inbound.view);
+            }
+            ACK => match inbound.view.number("seq").filter(|number| *number as u32 as f64 == *number) {
+                Some(number) => cx.acked(number as u32),
+                None => cx.fault(Fault::Malformed),
+            },
             PONG if inbound.view.number("n") == Some(f64::from(self.probe)) => cx.probe_answered(),
             ADVICE => {
                 let given = |name| inbound.view.number(name).filter(|ms| *ms >= 0.0);
@@ -170,12 +329,13 @@ impl Protocol for Nexus {
     }
 
     fn control_routes(&self) -> u32 {
-        CLOSING.0
+        ACK.0
     }
 
     fn opened(&mut self, cx: &mut Context<'_>, _subprotocol: &str) {
         self.asked_for = None;
         self.phase = Phase::Greeting;
+        self.greeted_at = None;
         if let Some(session) = &self.session {
             let mut frame = String::from("{\"type\":");
             push_json_string(&mut frame, &self.config.resume_type);
@@ -183,6 +343,18 @@ impl Protocol for Nexus {
             push_json_string(&mut frame, &self.config.token_field);
             frame.push(':');
             push_json_string(&mut frame, &session.token);
+            let cursor = self.feed.cursor();
+            self.named = cursor.is_some() || self.kept;
+            if self.named {
+                frame.push_str(",\"stream\":");
+                push_json_string(&mut frame, &self.stream);
+            }
+            if let Some(Cursor { epoch, seen }) = cursor {
+                frame.push_str(",\"epoch\":");
+                push_json_string(&mut frame, epoch);
+                frame.push_str(",\"seen\":");
+                push_number(&mut frame, *seen as u64);
+            }
             frame.push('}');
             cx.send_now(frame);
             self.asked_for = Some(session.clone());
@@ -203,21 +375,42 @@ impl Protocol for Nexus {
                 cx.emit(inbound);
             }
             // An offer precedes everything and answers nothing: it does not make a connection ready.
-            RESUMED | REFUSED | OFFER | PONG | ADVICE | CLOSING => self.control(cx, inbound),
+            RESUMED | REFUSED | OFFER | PONG | ADVICE | CLOSING | ACK => self.control(cx, inbound),
             _ => {
                 match self.phase {
                     Phase::Greeting => self.become_ready(cx, false),
                     Phase::Resuming { .. } => self.wait_for_the_answer(cx, false),
                     Phase::Ready => {}
                 }
-                cx.emit(inbound);
+                if self.is_news(cx, inbound) {
+                    cx.emit(inbound);
+                }
             }
         }
     }
 
+    fn admits(&mut self, _route: Route, order: f64) -> bool {
+        order.is_nan() || self.feed.admits(order)
+    }
+
     fn timeout(&mut self, cx: &mut Context<'_>) {
-        if let Phase::Resuming { greeted, .. } = self.phase {
-            self.become_ready(cx, !greeted);
+        match self.phase {
+            // Who offers numbers answers: to take silence for consent would be to guess at what has arrived.
+            Phase::Resuming { .. } if self.offer.is_some() => {}
+            Phase::Resuming { greeted, .. } => self.become_ready(cx, !greeted),
+            Phase::Ready => self.acknowledge(cx),
+            Phase::Greeting => {}
+        }
+    }
+
+    fn name_stream(&mut self, name: String, kept: bool) {
+        self.stream = name;
+        self.kept = kept;
+    }
+
+    fn put_away(&mut self, cx: &mut Context<'_>) {
+        if self.feed.cursor().is_some() {
+            cx.persist();
         }
     }
 
@@ -231,6 +424,9 @@ impl Protocol for Nexus {
 
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition> {
         self.phase = Phase::Greeting;
+        self.offer = None;
+        self.named = false;
+        self.feed.restart();
         // A token that the server will not have must not be presented for ever; without one, the refusal is final.
         if code.disposition() == Disposition::Fatal(Cause::Unauthorized) && self.session.take().is_some() {
             cx.persist();
@@ -240,10 +436,18 @@ impl Protocol for Nexus {
     }
 
     fn save(&self) -> Option<Snapshot> {
-        self.session.clone()
+        let cursor = self.feed.cursor().cloned();
+        self.session.clone().map(|session| Snapshot { cursor, ..session })
     }
 
     fn restore(&mut self, snapshot: Option<Snapshot>) {
-        self.session = snapshot;
+        let token = |session: &Option<Snapshot>| session.as_ref().map(|session| session.token.clone());
+        let same = token(&snapshot) == token(&self.session);
+        let cursor = snapshot.as_ref().and_then(|session| session.cursor.clone());
+        // The page may save the token that it has been given with things of its own.
+        if cursor.is_some() || !same {
+            self.feed.place(cursor);
+        }
+        self.session = snapshot.map(|session| Snapshot { cursor: None, ..session });
     }
 }

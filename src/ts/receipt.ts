@@ -12,6 +12,10 @@ const ACKED = 2;
 interface Book {
   /** Messages before this id that have no other fate have been sent. */
   sentBefore: number;
+  /** Messages before this id that have no other fate have been acknowledged. */
+  ackedBefore: number;
+  /** The gateway acknowledges. */
+  numbered: boolean;
   /** How many receipts somebody waits for. */
   asked: number;
 }
@@ -21,7 +25,8 @@ export class Receipt {
   #id = 0;
   #settled = 0;
   #why: MoorlineError | undefined;
-  #asked: (() => void)[] | undefined;
+  /** Whether each has been answered. */
+  #asked: (() => boolean)[] | undefined;
 
   /** `sent` may still become `unknown`, if the socket that took it dies before anything shows that it got through. */
   get status(): ReceiptStatus {
@@ -49,26 +54,34 @@ export class Receipt {
   settle(fate: number, why?: MoorlineError): void {
     this.#settled = fate;
     this.#why = why;
-    const asked = this.#asked;
-    if (!asked) return;
+    if (!this.#asked) return;
+    this.#asked = this.#asked.filter((answer) => !answer());
+    if (this.#asked.length) return;
     this.#asked = undefined;
     if (this.#book) this.#book.asked--;
-    for (const tell of asked) tell();
   }
 
   get #fate(): number {
-    return this.#settled || (this.#book && ((this.#book.sentBefore - this.#id) | 0) > 0 ? SENT : 0);
+    if (this.#settled > SENT) return this.#settled;
+    const before = (id: number | undefined) => id !== undefined && ((id - this.#id) | 0) > 0;
+    return before(this.#book?.ackedBefore) ? ACKED : before(this.#book?.sentBefore) ? SENT : this.#settled;
   }
 
   #reaches(least: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const answer = () => {
         const fate = this.#fate;
-        if (fate >= least && fate <= ACKED) return resolve();
+        // There is more to come.
+        if (fate < least && fate === SENT && this.#book?.numbered) return false;
+        if (fate >= least && fate <= ACKED) {
+          resolve();
+          return true;
+        }
         const code = `send.${fate === SENT ? "unacknowledged" : this.status}` as ErrorCode;
         reject(this.#why ?? new MoorlineError(code, this.status));
+        return true;
       };
-      if (this.#fate) return answer();
+      if (this.#fate && answer()) return;
       if (!this.#asked && this.#book) this.#book.asked++;
       (this.#asked ??= []).push(answer);
     });

@@ -62,6 +62,10 @@ export type ErrorCode =
   | "frame.not-json"
   /** The server sent a known type without what it needs. */
   | "frame.malformed"
+  /** The gateway acknowledges what it was never sent. Ignored. */
+  | "peer.ack-ahead"
+  /** The gateway acknowledges less than it did before. Ignored. */
+  | "peer.ack-behind"
   /** The storage refused; the session lives on in memory. */
   | "storage.denied"
   /** What lies under the session's key is not a session. */
@@ -232,6 +236,21 @@ export interface FailedDetail {
   /** The frame in which the server said why, where it said so. */
   frame?: unknown;
 }
+export interface ResumedDetail {
+  /** The gateway's numbers of what was missed and follows now; `to` is below `from` where nothing was. */
+  from: number;
+  to: number;
+}
+export interface GapDetail {
+  /** The gateway's numbers of what will not come. `to`: `null` where nobody knows. */
+  from: number;
+  to: number | null;
+  /**
+   * `trimmed`: the gateway had to let them go. `epoch`: it remembers nothing of before. `session`: the session is another one.
+   * `skipped`: they were left out on a live connection. `unnumbered`: this gateway does not number its frames. Others are the gateway's.
+   */
+  reason: string;
+}
 export interface UnhandledDetail {
   reason: "no-route" | "no-type" | "not-an-object";
   type: string | undefined;
@@ -271,6 +290,8 @@ export interface LineEventMap {
   "ws-disconnected": DisconnectedDetail;
   "ws-reconnecting": ReconnectingDetail;
   "ws-failed": FailedDetail;
+  "ws-resumed": ResumedDetail;
+  "ws-gap": GapDetail;
   "ws-unhandled": UnhandledDetail;
   "ws-error": MoorlineErrorLike;
   "session-init": SessionInit;
@@ -308,6 +329,10 @@ export interface Stats {
   connections?: number;
   /** Smoothed round trip, where the gateway answers probes. */
   rttMs?: number;
+  /** Frames that came again and were not told again. */
+  repeated?: number;
+  /** Messages that the gateway has not acknowledged yet, where it does. */
+  unacknowledged?: number;
   nextAttemptInMs?: number;
 }
 

@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::contract::{Input, Output};
 use crate::error::ApiMisuse;
 use crate::protocol::Act;
+use crate::session::Snapshot;
 use crate::wire::{CloseCode, SocketId};
 use alloc::string::String;
 use core::cell::{Cell, RefCell, RefMut};
@@ -102,8 +103,13 @@ impl Driver {
             Output::Close { socket, code, reason, awaited } => {
                 self.socket.close(socket.0, code.0, &reason, !awaited);
             }
-            Output::Persist(Some(snapshot)) => self.store.save_token(&snapshot.token, snapshot.client_id.as_deref()),
+            Output::Persist(Some(Snapshot { token, client_id, cursor })) => {
+                let (epoch, seen) = cursor.as_ref().map_or((None, 0.0), |cursor| (Some(&*cursor.epoch), cursor.seen));
+                self.store.save_token(&token, client_id.as_deref(), epoch, seen);
+            }
             Output::Persist(None) => self.store.clear(),
+            #[cfg(feature = "delivery")]
+            Output::Numbered(on) => self.socket.number(on),
             Output::Settle(settled) => self.socket.settle(settled.from, settled.count, settled.fate as u32),
             Output::Release { before } => self.socket.release(before),
             Output::Event(event) => self.events.tell(event),

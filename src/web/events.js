@@ -88,6 +88,14 @@ export class Events {
     this.dispatch("ws-connected", { url: this.url.replace(/\?.*/, ""), attempt, recovered });
   }
 
+  resumed(from, to) {
+    this.dispatch("ws-resumed", { from, to });
+  }
+
+  gap(from, to, reason) {
+    this.dispatch("ws-gap", { from, to: Number.isNaN(to) ? null : to, reason });
+  }
+
   disconnected(code, reason, wasClean, willReconnect, cause) {
     this.dispatch("ws-disconnected", { code, reason, wasClean, willReconnect, cause });
   }
@@ -162,6 +170,8 @@ const FAULTS = {
   "frame.too-large": ["the server sent a message above maxFrameBytes", false],
   "frame.not-json": ["the server sent text that is not JSON", false],
   "frame.malformed": ["the server sent a known type without what it needs", false],
+  "peer.ack-ahead": ["the server acknowledges what it was never sent", false],
+  "peer.ack-behind": ["the server acknowledges less than it did before", false],
   "storage.denied": ["the storage refused; the session lives on in memory", false],
   "storage.corrupt": ["what is stored under the session's key is not a session", false],
   "url.provider": ["the url provider failed", true],

@@ -22,6 +22,12 @@ extern "C" {
     fn failed(this: &Events, cause: &str, code: u16, attempts: u32, key: u32);
     #[wasm_bindgen(method)]
     fn fault(this: &Events, code: &str, count: u32);
+    #[cfg(feature = "delivery")]
+    #[wasm_bindgen(method)]
+    fn resumed(this: &Events, from: f64, to: f64);
+    #[cfg(feature = "delivery")]
+    #[wasm_bindgen(method)]
+    fn gap(this: &Events, from: f64, to: f64, reason: &str);
     /// Tells a handle.
     #[cfg(feature = "handles")]
     #[wasm_bindgen(method)]
@@ -41,6 +47,10 @@ impl Events {
                 self.reconnecting(attempt, delay_ms as f64, cause.name());
             }
             Event::Failed { cause, code, attempts, frame } => self.failed(cause.name(), code.0, attempts, frame.0),
+            #[cfg(feature = "delivery")]
+            Event::Resumed { from, to } => self.resumed(from, to),
+            #[cfg(feature = "delivery")]
+            Event::Gap { from, to, reason } => self.gap(from, to, &reason),
             Event::Fault { fault, count } => self.fault(fault.code(), count),
         }
     }

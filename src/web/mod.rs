@@ -12,7 +12,7 @@ use crate::contract::{Input, Signal};
 use crate::error::Fault;
 use crate::outbox::Delivery;
 use crate::protocol::{self, Becomes};
-use crate::session::{Snapshot, Stored};
+use crate::session::{Cursor, Snapshot, Stored};
 use crate::wire::{CloseCode, FrameId, Route, SocketId, View};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -152,7 +152,7 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
     let Some(driver) = driver(line) else {
         return 1;
     };
-    let [first, second, _third] = core::mem::take(unsafe { &mut *TEXTS.0.get() });
+    let [first, second, third] = core::mem::take(unsafe { &mut *TEXTS.0.get() });
     let socket = SocketId(a);
     let input = match what {
         0 => Input::Connect,
@@ -194,8 +194,12 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
         },
         20 => Input::Disconnect { code: CloseCode(a as u16), reason: first.unwrap_or_default() },
         21 => Input::Resolved { ticket: a, answer: Ok(first) },
-        22 => Input::Restored(Ok(Some(Stored { token: first, client_id: second, age_ms: given(x) }))),
-        23 => Input::Session(first.map(|token| Snapshot { token, client_id: second })),
+        22 => {
+            let seen = f64::from(a) + f64::from(b) * 4_294_967_296.0;
+            let cursor = third.map(|epoch| Cursor { epoch, seen });
+            Input::Restored(Ok(Some(Stored { token: first, client_id: second, cursor, age_ms: given(x) })))
+        }
+        23 => Input::Session(first.map(|token| Snapshot { token, client_id: second, cursor: None })),
         24 => {
             driver.client().set_policy(CloseCode(a as u16), b != 0);
             return 0;
@@ -205,11 +209,15 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
             let Some(verb) = protocol::Verb::numbered(b) else {
                 return 1;
             };
-            let texts = [first, second, _third];
+            let texts = [first, second, third];
             Input::Command(protocol::Command { verb, handle: crate::wire::Handle(a), texts, number: given(x) })
         }
         #[cfg(feature = "handles")]
-        27 => Input::Answered { ticket: a, texts: [first, second, _third] },
+        27 => Input::Answered { ticket: a, texts: [first, second, third] },
+        28 => Input::Adopt { stream: first.unwrap_or_default(), base: a, tried: b },
+        29 => Input::Skipped { count: a },
+        30 => Input::Kept { bytes: a, ttl_ms: given(x) },
+        31 => Input::Clear,
         _ => {
             driver.client().set_retry(f64::from(a), f64::from(b), x);
             return 0;
@@ -246,7 +254,9 @@ pub extern "C" fn stat(line: u32, which: u32) -> f64 {
         7 => f64::from(counters.sockets),
         8 => f64::from(counters.connections),
         9 => counters.rtt_ms.unwrap_or(f64::NAN),
-        10 => millis(client.next_attempt().map(|at| at.since(now))),
+        10 => counters.repeated,
+        11 => f64::from(client.unacknowledged()),
+        12 => millis(client.next_attempt().map(|at| at.since(now))),
         // 0 idle, 1 connecting, 2 connected, 3 reconnecting, 4 closed.
         _ => f64::from(client.status() as u8),
     }

@@ -103,12 +103,14 @@ const COUNTED = [
   "sockets",
   "connections",
   "rttMs",
+  "repeated",
+  "unacknowledged",
   "nextAttemptInMs",
 ];
 
 // What the waits are drawn from. A page that puts a seeded generator in place of Math.random has it the same for everybody: all
 // its visitors would wait in step.
-const seed = () => crypto.getRandomValues(new Uint32Array(1))[0];
+const seed = () => crypto.getRandomValues(new Uint32Array(2)).reduce((high, low) => high * 2 ** 21 + (low >>> 11));
 
 // Options by their paths, as Rust asks for them.
 function flat(options, prefix = "") {

@@ -31,7 +31,7 @@ export const CLOSED = 19;
 export const DISCONNECT = 20;
 /** a: ticket; text: token */
 export const RESOLVED = 21;
-/** x: age in milliseconds or NaN; texts: token, client id */
+/** x: age in milliseconds or NaN; texts: token, client id, epoch; a, b: the low and high half of the newest number in it */
 export const RESTORED = 22;
 /** texts: token, client id */
 export const SESSION = 23;
@@ -43,6 +43,14 @@ export const RETRY = 25;
 export const COMMAND = 26;
 /** a: ticket; texts: the answer */
 export const ANSWERED = 27;
+
+/** a: the first id, b: the first that was never handed over; text: the stream's name */
+export const ADOPT = 28;
+/** a: how many ids stand for nothing any more */
+export const SKIPPED = 29;
+/** a: bytes, x: what is left of ttlMs or NaN */
+export const KEPT = 30;
+export const CLEAR = 31;
 
 // What a handle hears, and what a page asks of a protocol: as in src/protocol/mod.rs.
 

@@ -28,6 +28,9 @@ export class Socket {
     // See receipt.ts.
     this.sentBefore = 0;
     this.asked = 0;
+    // The gateway acknowledges: messages carry their numbers, and a frame's counts.
+    this.numbered = false;
+    this.ackedBefore = 0;
     this.ws = undefined;
     this.id = 0;
   }
@@ -42,6 +45,10 @@ export class Socket {
 
   offer(subprotocol) {
     this.offered.push(subprotocol);
+  }
+
+  number(on) {
+    this.numbered = on;
   }
 
   bind(topic, handle) {
@@ -127,7 +134,7 @@ export class Socket {
       }
       if (route === 0 && this.events.hasWildcard(type)) route = types.length + 1;
     }
-    const order = route === 0 ? NaN : (dialect?.order?.(frame) ?? NaN);
+    const order = route === 0 ? NaN : this.numbered ? numberOf(frame) : (dialect?.order?.(frame) ?? NaN);
     // What goes to a handle is a delta of whoever has its topic, or, where there are no topics, the result of the call whose
     // handle is its number.
     const handed = dialect !== undefined && this.deltas[route - 1];
@@ -162,7 +169,7 @@ export class Socket {
     try {
       // A socket that is not open discards in silence what it is given.
       while (at < end && ws.readyState === 1) {
-        ws.send(texts[at]);
+        ws.send(this.numbered ? withNumber(texts[at], this.base + at + 1) : texts[at]);
         if ((++at & 15) === 0 && ws.bufferedAmount >= limit) break;
       }
     } catch {
@@ -174,10 +181,11 @@ export class Socket {
   settle(from, count, fate) {
     const start = (from - this.base) >>> 0;
     const end = start + count;
-    this.texts.fill(undefined, start, end);
-    // Messages are sent in order: one number says it to all receipts that nobody waits for.
-    if (fate === 1) {
-      this.sentBefore = (from + count) >>> 0;
+    if (fate > 1 || !this.numbered) this.texts.fill(undefined, start, end);
+    // Messages are sent, and acknowledged, in order: one number says it to all receipts that nobody waits for.
+    if (fate < 3) {
+      if (fate === 1) this.sentBefore = (from + count) >>> 0;
+      else this.ackedBefore = (from + count) >>> 0;
       if (this.asked === 0) return;
     }
     for (let at = start; at < end; at++) this.receipts[at]?.settle(fate);
@@ -195,6 +203,18 @@ export class Socket {
   waiting() {
     return this.texts.filter((text) => text !== undefined).map((text) => JSON.parse(text));
   }
+}
+
+// What an unnumbered frame has is no number; what is none, Rust reads by itself.
+function numberOf(frame) {
+  const number = frame.$seq;
+  return number === undefined ? NaN : typeof number === "number" ? number : -1;
+}
+
+// As text, for JSON keeps the last of two fields of one name; what is no object travels in one.
+function withNumber(text, number) {
+  if (text[0] !== "{") text = `{"$data":${text}}`;
+  return `${text.slice(0, -1)}${text === "{}" ? "" : ","}"$seq":${number >>> 0}}`;
 }
 
 const WEBKIT = /AppleWebKit(?!.*Chrom)/.test(globalThis.navigator?.userAgent);

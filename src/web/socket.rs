@@ -43,6 +43,11 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     pub fn id(this: &Socket) -> u32;
 
+    /// Whether messages carry their numbers from now on, and a frame's counts.
+    #[cfg(feature = "delivery")]
+    #[wasm_bindgen(method)]
+    pub fn number(this: &Socket, on: bool);
+
     #[wasm_bindgen(method)]
     pub fn settle(this: &Socket, from: u32, count: u32, fate: u32);
 

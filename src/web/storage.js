@@ -54,9 +54,9 @@ export class Store {
 
   hand(session) {
     if (session === null) return this.rust.tell(NOTHING_STORED);
-    const { token, clientId, savedAt } = session;
+    const { token, clientId, savedAt, epoch, seen } = session;
     const age = typeof savedAt === "number" ? Date.now() - savedAt : NaN;
-    this.rust.say([token, clientId], RESTORED, 0, 0, age);
+    this.rust.say([token, clientId, seen >= 0 ? epoch : undefined], RESTORED, seen >>> 0, seen / 2 ** 32, age);
   }
 
   save(data) {
@@ -64,8 +64,10 @@ export class Store {
     this.write((storage) => storage.setItem(this.key, JSON.stringify(this.session)));
   }
 
-  saveToken(token, clientId) {
-    this.save({ token, clientId });
+  saveToken(token, clientId, epoch, seen) {
+    // What the page has saved with the token stays with it.
+    const own = this.session?.token === token ? this.session : undefined;
+    this.save({ ...own, token, clientId, ...(epoch === undefined ? undefined : { epoch, seen }) });
   }
 
   clear() {

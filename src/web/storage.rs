@@ -10,7 +10,7 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn restore(this: &Store);
     #[wasm_bindgen(method, js_name = saveToken)]
-    pub fn save_token(this: &Store, token: &str, client_id: Option<&str>);
+    pub fn save_token(this: &Store, token: &str, client_id: Option<&str>, epoch: Option<&str>, seen: f64);
     #[wasm_bindgen(method)]
     pub fn clear(this: &Store);
 }

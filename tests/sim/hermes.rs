@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const SERVER: u32 = 1 << 31;
 
 fn line() -> Line<Stage> {
-    let stored = Stored { token: Some("k1".into()), client_id: Some("r1".into()), age_ms: Some(1.0) };
+    let stored = Stored { token: Some("k1".into()), client_id: Some("r1".into()), age_ms: Some(1.0), cursor: None };
     Line::new(r#"{"protocol":"hermes","reconnect":{"jitter":"none"}}"#, 1, Stage::storing(Some(stored)))
 }
 

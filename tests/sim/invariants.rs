@@ -144,7 +144,7 @@ fn arrivals_match_the_fates(world: &World) {
         let again = line.browser.returned.contains(&id);
         assert!(times <= 1 || again, "message {id} arrived {times} times");
         match fate {
-            Some(Fate::Sent) => {
+            Some(Fate::Sent | Fate::Acked) => {
                 assert!(times >= 1 || believed(line, id), "message {id} was sent but never came");
             }
             Some(Fate::Unknown) => {}

@@ -106,7 +106,7 @@ impl Protocol for Fake {
     }
 
     fn save(&self) -> Option<Snapshot> {
-        self.token.clone().map(|token| Snapshot { token, client_id: None })
+        self.token.clone().map(|token| Snapshot { token, client_id: None, cursor: None })
     }
 
     fn restore(&mut self, snapshot: Option<Snapshot>) {

@@ -75,6 +75,7 @@ pub struct Line<B> {
     topics: BTreeMap<String, Handle>,
     latest_socket: Option<SocketId>,
     latest_ticket: u32,
+    numbered: bool,
     draining: bool,
 }
 
@@ -106,6 +107,7 @@ impl<B: Browser> Line<B> {
             next_frame: 0,
             latest_socket: None,
             latest_ticket: 0,
+            numbered: false,
             draining: false,
         }
     }
@@ -148,6 +150,25 @@ impl<B: Browser> Line<B> {
             self.next_message -= 1;
         }
         sent
+    }
+
+    /// What an earlier visit has kept begins here: the first id, and the first that was never handed over.
+    pub fn adopt(&mut self, stream: &str, base: u32, tried: u32) {
+        self.next_message = base;
+        self.released = base;
+        self.obey(Input::Adopt { stream: stream.into(), base, tried });
+    }
+
+    pub fn keep(&mut self, text: String, ttl_ms: Option<f64>) {
+        let bytes = u32::try_from(text.len()).expect("a short text");
+        self.texts.insert(self.next_message, text);
+        self.next_message += 1;
+        self.obey(Input::Kept { bytes, ttl_ms });
+    }
+
+    pub fn skip(&mut self, count: u32) {
+        self.next_message += count;
+        self.obey(Input::Skipped { count });
     }
 
     pub fn signal(&mut self, signal: Signal) {
@@ -201,7 +222,7 @@ impl<B: Browser> Line<B> {
         let wild = self.dialect.wildcard.and(frame_type).map(|_| self.routes.len());
         let route = row.or(wild).map_or(Route::NONE, |row| Route(row as u32 + 1));
         let is_delta = row.is_some_and(|row| self.routes[row].event == Becomes::Delta);
-        let order = (self.dialect.order)(&frame);
+        let order = if self.numbered { number_of(&frame) } else { (self.dialect.order)(&frame) };
         let topic = (self.dialect.topic)(&frame);
         let handle = match is_delta {
             true if self.dialect.results => Some(Handle(order as u32)),
@@ -302,6 +323,7 @@ impl<B: Browser> Line<B> {
                 self.browser.persist(self.now, snapshot.as_ref());
                 self.saw(Seen::Persist(snapshot));
             }
+            Output::Numbered(on) => self.numbered = on,
             Output::Settle(row) => {
                 for id in row.from..row.from + row.count {
                     assert!(id >= self.released, "message {id} settled after its release");
@@ -338,7 +360,10 @@ impl<B: Browser> Line<B> {
             }
             let text = self.texts.get(&id).cloned();
             let text = text.unwrap_or_else(|| panic!("message {id} was offered but never kept"));
-            assert!(self.fates.get(&id).is_none_or(Vec::is_empty), "message {id} was offered after it was settled");
+            let fates = self.fates.get(&id).map_or(&[][..], Vec::as_slice);
+            let again = self.numbered && fates == [Fate::Sent];
+            assert!(fates.is_empty() || again, "message {id} was offered after it was settled");
+            let text = if self.numbered { with_number(&text, id + 1) } else { text };
             if !self.browser.write(self.now, socket, Some(id), &text) {
                 break;
             }
@@ -374,6 +399,10 @@ impl<B: Browser> Line<B> {
                     detail["frame"] = frame.clone();
                 }
                 ("ws-failed", detail)
+            }
+            Event::Resumed { from, to } => ("ws-resumed", json!({"from": whole(from), "to": whole(to)})),
+            Event::Gap { from, to, reason } => {
+                ("ws-gap", json!({"from": whole(from), "to": whole(to), "reason": reason}))
             }
             Event::Fault { fault, count: 0 } => ("ws-error", json!({"code": fault.code()})),
             Event::Fault { fault, count } => ("ws-error", json!({"code": fault.code(), "count": count})),
@@ -411,6 +440,22 @@ impl<B: Browser> Line<B> {
     fn saw(&mut self, seen: Seen) {
         self.seen.push((self.now, seen));
     }
+}
+
+/// As JavaScript writes it; `null` where it is none.
+fn whole(number: f64) -> Value {
+    if number.is_nan() { Value::Null } else { json!(number as u64) }
+}
+
+/// As src/web/socket.js does it: in the text, last.
+fn with_number(text: &str, number: u32) -> String {
+    let object = if text.starts_with('{') { text.to_string() } else { format!("{{\"$data\":{text}}}") };
+    let comma = if object == "{}" { "" } else { "," };
+    format!("{}{comma}\"$seq\":{number}}}", &object[..object.len() - 1])
+}
+
+fn number_of(frame: &Value) -> f64 {
+    frame.get("$seq").map_or(f64::NAN, |number| number.as_f64().unwrap_or(-1.0))
 }
 
 /// Options as a page nests them; `closePolicy` is rows of two.

@@ -5,7 +5,7 @@ use crate::line::{Ask, Browser, Line, Seen};
 use moorline::error::{ApiMisuse, Fault};
 use moorline::outbox::{Delivery, Fate};
 use moorline::protocol::{Command, Verb, Word};
-use moorline::session::{Snapshot, Stored};
+use moorline::session::{Cursor, Snapshot, Stored};
 use moorline::wire::{Handle, SocketId};
 use moorline::{Input, Signal};
 use serde_json::Value;
@@ -235,6 +235,23 @@ pub fn input<B: Browser>(line: &mut Line<B>, text: &str) -> Result<Result<(), Ap
             let (delivery, ttl_ms) = delivery(how.trim())?;
             line.send(frame.into(), delivery, ttl_ms)
         }
+        "adopt" => {
+            let (stream, numbers) = split(rest);
+            let (base, tried) = split(numbers);
+            line.adopt(stream, parse(base)?, parse(tried)?);
+            Ok(())
+        }
+        "kept" => {
+            let (how, frame) = rest.split_at(rest.find('{').ok_or("a frame is an object")?);
+            line.keep(frame.into(), delivery(how.trim())?.1);
+            Ok(())
+        }
+        "skipped" => {
+            line.skip(parse(rest)?);
+            Ok(())
+        }
+        "clear" => line.feed(Input::Clear),
+        "away" => line.feed(Input::Signal(Signal::PutAway)),
         "session" => line.feed(Input::Session(snapshot(rest)?)),
         "stored" => match stored(rest)? {
             Some(found) => line.feed(Input::Restored(found)),
@@ -297,6 +314,10 @@ fn show(seen: &Seen, by_hand: bool, silent: bool) -> Option<String> {
             let mut kept = serde_json::json!({"token": snapshot.token});
             if let Some(id) = &snapshot.client_id {
                 kept["clientId"] = id.as_str().into();
+            }
+            if let Some(cursor) = &snapshot.cursor {
+                kept["epoch"] = cursor.epoch.as_str().into();
+                kept["seen"] = (cursor.seen as u64).into();
             }
             format!("persist {kept}")
         }
@@ -427,6 +448,7 @@ fn texts_of(text: &str) -> Result<[Option<String>; 3], String> {
 const fn fate_name(fate: Fate) -> &'static str {
     match fate {
         Fate::Sent => "sent",
+        Fate::Acked => "acked",
         Fate::Expired => "expired",
         Fate::Evicted => "evicted",
         Fate::Rejected => "rejected",
@@ -537,7 +559,12 @@ fn snapshot(text: &str) -> Result<Option<Snapshot>, String> {
     Ok(Some(Snapshot {
         token: found["token"].as_str().ok_or("a session has a token")?.into(),
         client_id: found["clientId"].as_str().map(Into::into),
+        cursor: cursor(&found),
     }))
+}
+
+fn cursor(found: &Value) -> Option<Cursor> {
+    Some(Cursor { epoch: found["epoch"].as_str()?.into(), seen: found["seen"].as_f64()? })
 }
 
 fn stored(text: &str) -> Result<Option<Result<Option<Stored>, Fault>>, String> {
@@ -551,6 +578,7 @@ fn stored(text: &str) -> Result<Option<Result<Option<Stored>, Fault>>, String> {
             Ok(Some(Stored {
                 token: found["token"].as_str().map(Into::into),
                 client_id: found["clientId"].as_str().map(Into::into),
+                cursor: cursor(&found),
                 age_ms: found["ageMs"].as_f64(),
             }))
         }

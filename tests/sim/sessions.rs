@@ -143,7 +143,7 @@ fn a_rotated_token_is_the_one_that_is_presented() {
 fn a_token_beyond_its_age_is_removed_and_the_client_is_new() {
     let mut world = World::new(r#"{"session":{"maxAgeMs":999}}"#, Gateway::default().knowing("kept", "c0"))
         .with_session("kept", "c0");
-    world.net().saved = Some(Snapshot { token: "kept".into(), client_id: None });
+    world.net().saved = Some(Snapshot { token: "kept".into(), client_id: None, cursor: None });
     world.connect();
     assert_eq!(saved(&mut world), None);
     world.run(2000);
@@ -186,7 +186,7 @@ fn a_storage_that_never_answers_costs_one_deadline_and_no_more() {
     world.run(500);
     assert_eq!(world.heard(), ["ws-error", "ws-connected", "session-init"]);
     // Its answer comes late: by then it is history.
-    let found = Stored { token: Some("kept".into()), client_id: None, age_ms: None };
+    let found = Stored { token: Some("kept".into()), client_id: None, age_ms: None, cursor: None };
     world.line.obey(Input::Restored(Ok(Some(found))));
     world.cut();
     world.run(10_000);
@@ -232,7 +232,7 @@ fn a_fresh_ticket_for_the_same_client_is_a_recovery() {
 #[test]
 fn the_page_can_set_and_forget_the_session_itself() {
     let mut world = World::moored("{}", Gateway::default());
-    let own = Snapshot { token: "own".into(), client_id: None };
+    let own = Snapshot { token: "own".into(), client_id: None, cursor: None };
     world.line.obey(Input::Session(Some(own)));
     world.cut();
     world.run(10_000);

@@ -122,7 +122,12 @@ fn storm(seed: u64) {
     world.net().storage = match chance.below(4.0) {
         0 => Storage::Denied,
         1 => Storage::Silent,
-        2 => Storage::Holds(Stored { token: Some("kept".into()), client_id: Some("c0".into()), age_ms: Some(5.0) }),
+        2 => Storage::Holds(Stored {
+            token: Some("kept".into()),
+            client_id: Some("c0".into()),
+            age_ms: Some(5.0),
+            cursor: None,
+        }),
         _ => Storage::Empty,
     };
     world.connect();

@@ -156,8 +156,12 @@ impl World {
     }
 
     pub fn with_session(mut self, token: &str, client: &str) -> Self {
-        self.net().storage =
-            Storage::Holds(Stored { token: Some(token.into()), client_id: Some(client.into()), age_ms: Some(1000.0) });
+        self.net().storage = Storage::Holds(Stored {
+            token: Some(token.into()),
+            client_id: Some(client.into()),
+            age_ms: Some(1000.0),
+            cursor: None,
+        });
         self
     }
 

@@ -416,7 +416,7 @@ mod tests {
             .lines()
             .take_while(|line| !line.starts_with('['))
             .filter_map(|line| Some(line.split_once(" = ")?.0))
-            .filter(|name| !["default", "handles", "panic-text", "self-test"].contains(name))
+            .filter(|name| !["default", "delivery", "handles", "panic-text", "self-test"].contains(name))
             .collect();
         assert_eq!(features, PROTOCOLS);
         assert!(table.contains(&format!("default = [\"{}\"]", PROTOCOLS[0])));
