@@ -16,6 +16,14 @@ pub struct Config {
     pub confirm: bool,
     /// Whether the optional extension (`gateway-offer` and what belongs to it) is spoken.
     pub offer: bool,
+    /// Whether the acknowledgement extension is offered with it.
+    pub delivery: bool,
+    /// How many of its messages a client may leave unacknowledged.
+    pub delivery_window: u64,
+    /// How many frames of each session's feed are kept to be repeated.
+    pub delivery_keep: usize,
+    /// How long an acknowledgement may wait for the next.
+    pub delivery_ack_ms: u64,
     /// Whether a settled connection is told who is there.
     pub snapshot: bool,
     /// Whether simulated agents speak.
@@ -49,6 +57,10 @@ impl Default for Config {
             greet_wait_ms: 150,
             confirm: true,
             offer: true,
+            delivery: true,
+            delivery_window: 256,
+            delivery_keep: 1_000,
+            delivery_ack_ms: 50,
             snapshot: true,
             agents: true,
             agent_every_ms: 7_000,
@@ -74,6 +86,10 @@ impl Config {
         set(&mut self.greet_wait_ms, change.greet_wait_ms);
         set(&mut self.confirm, change.confirm.map(Switch::is_on));
         set(&mut self.offer, change.offer.map(Switch::is_on));
+        set(&mut self.delivery, change.delivery.map(Switch::is_on));
+        set(&mut self.delivery_window, change.delivery_window);
+        set(&mut self.delivery_keep, change.delivery_keep);
+        set(&mut self.delivery_ack_ms, change.delivery_ack_ms);
         set(&mut self.snapshot, change.snapshot.map(Switch::is_on));
         set(&mut self.agents, change.agents.map(Switch::is_on));
         set(&mut self.agent_every_ms, change.agent_every_ms);
@@ -94,6 +110,10 @@ pub struct Change {
     greet_wait_ms: Option<u64>,
     confirm: Option<Switch>,
     offer: Option<Switch>,
+    delivery: Option<Switch>,
+    delivery_window: Option<u64>,
+    delivery_keep: Option<usize>,
+    delivery_ack_ms: Option<u64>,
     snapshot: Option<Switch>,
     agents: Option<Switch>,
     agent_every_ms: Option<u64>,

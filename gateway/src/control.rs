@@ -20,10 +20,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::config::{Change, Config};
+use crate::delivery::Stream;
 use crate::faults::{self, Faults};
 use crate::hub::Hub;
 use crate::listener::Peer;
+use crate::numbered::is_object;
 use crate::sessions::ClientId;
+use crate::world::delivery::LineReport;
+use crate::world::misconduct;
 use crate::world::{ConnectionId, Target, Totals};
 
 /// What a page on another site cannot send along without asking first, and would be refused.
@@ -31,6 +35,9 @@ pub const HEADER: &str = "x-moorline-control";
 
 /// Enough for a frame above any client's limit.
 const MAX_BODY: usize = 40 * 1024 * 1024;
+
+/// How long a connection may stay that is told to move, unless the request says.
+const NOTICE_MS: u64 = 5_000;
 
 #[derive(Clone)]
 struct Controls {
@@ -42,6 +49,9 @@ pub fn router(hub: Arc<Hub>, faults: Arc<Faults>) -> Router {
     let routes = Router::new()
         .route("/state", get(state))
         .route("/received", get(received))
+        .route("/taken", get(taken))
+        .route("/delivery", get(show_misconduct).post(set_misconduct))
+        .route("/move", post(relocate))
         .route("/config", post(config))
         .route("/send", post(send))
         .route("/advise", post(advise))
@@ -123,6 +133,7 @@ struct Report {
     connections: Vec<ConnectionReport>,
     totals: Totals,
     down: bool,
+    epoch: String,
     config: Config,
 }
 
@@ -132,6 +143,14 @@ struct ClientReport {
     client_id: ClientId,
     connected: bool,
     buffered_out: usize,
+    streams: Vec<Stream>,
+    feed: FeedReport,
+}
+
+#[derive(Default, Serialize)]
+struct FeedReport {
+    newest: u64,
+    kept: usize,
 }
 
 #[derive(Serialize)]
@@ -143,6 +162,8 @@ struct ConnectionReport {
     buffered_out: usize,
     /// Told to end, and not gone yet.
     ending: bool,
+    #[serde(flatten)]
+    line: Option<LineReport>,
 }
 
 async fn state(State(Controls { hub, .. }): State<Controls>) -> Response {
@@ -158,6 +179,7 @@ async fn state(State(Controls { hub, .. }): State<Controls>) -> Response {
                     received,
                     buffered_out: backlog.bytes,
                     ending: backlog.ending,
+                    line: world.line_report(id),
                 }
             })
             .collect();
@@ -168,13 +190,21 @@ async fn state(State(Controls { hub, .. }): State<Controls>) -> Response {
         let clients = world
             .clients()
             .into_iter()
-            .map(|(client_id, connected)| ClientReport { buffered_out: buffered(&client_id), client_id, connected })
+            .map(|(client_id, connected)| {
+                let buffered_out = buffered(&client_id);
+                let delivery = world.sessions().session(&client_id).map(|session| &session.delivery);
+                let streams = delivery.map(|delivery| delivery.streams().to_vec()).unwrap_or_default();
+                let feed = delivery.map(|delivery| &delivery.feed);
+                let feed = feed.map(|feed| FeedReport { newest: feed.newest(), kept: feed.kept() }).unwrap_or_default();
+                ClientReport { client_id, connected, buffered_out, streams, feed }
+            })
             .collect();
         Report {
             clients,
             sessions: world.sessions().len(),
             totals: world.totals(),
             down: world.is_down(),
+            epoch: world.sessions().epoch().to_owned(),
             config: world.config().clone(),
             connections,
         }
@@ -186,6 +216,43 @@ async fn received(State(Controls { hub, .. }): State<Controls>, RawQuery(query):
     // Client ids need no escaping.
     let client = query.as_deref().and_then(|query| query.split('&').find_map(|part| part.strip_prefix("clientId=")));
     hub.step(|world, _| answer(&world.journal().entries(client)))
+}
+
+async fn taken(State(Controls { hub, .. }): State<Controls>) -> Response {
+    hub.step(|world, _| answer(&world.journal().taken()))
+}
+
+async fn show_misconduct(State(Controls { hub, .. }): State<Controls>) -> Response {
+    hub.step(|world, _| answer(world.misconduct()))
+}
+
+async fn set_misconduct(State(Controls { hub, .. }): State<Controls>, body: Bytes) -> Response {
+    with(&body, |request: misconduct::Request| {
+        hub.step(|world, now| world.misbehave(now, request));
+        Ok(done())
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Move {
+    within_ms: Option<u64>,
+    to: Option<String>,
+    /// Whether everybody gets a new token first.
+    #[serde(default)]
+    rotate: bool,
+}
+
+async fn relocate(State(Controls { hub, .. }): State<Controls>, body: Bytes) -> Response {
+    with(&body, |Move { within_ms, to, rotate }| {
+        let moved = hub.step(|world, now| {
+            if rotate {
+                world.rotate(now);
+            }
+            world.relocate(now, &target(to.as_deref()), within_ms.unwrap_or(NOTICE_MS))
+        });
+        Ok(counted(moved))
+    })
 }
 
 async fn config(State(Controls { hub, .. }): State<Controls>, body: Bytes) -> Response {
@@ -206,10 +273,18 @@ struct Send<'a> {
     text: Option<String>,
     binary_base64: Option<String>,
     to: Option<String>,
+    /// Whether the frame goes into the feed, that of absent sessions too.
+    #[serde(default)]
+    feed: bool,
 }
 
 async fn send(State(Controls { hub, .. }): State<Controls>, body: Bytes) -> Response {
     with(&body, |request: Send| {
+        if request.feed {
+            let frame = request.frame.map(RawValue::get).filter(|frame| is_object(frame));
+            let frame = frame.ok_or("the feed wants a frame that is an object")?;
+            return Ok(counted(hub.step(|world, _| world.feed(&target(request.to.as_deref()), frame))));
+        }
         let message = match (request.frame, request.text, request.binary_base64) {
             (Some(frame), None, None) => Message::text(frame.get()),
             (None, Some(text), None) => Message::text(text),

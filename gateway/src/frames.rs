@@ -6,8 +6,10 @@ use std::collections::VecDeque;
 
 use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::delivery::{Cursor, Recovery, StreamName};
 use crate::sessions::{ClientId, Place, Session};
 
 /// A frame that the gateway writes.
@@ -15,11 +17,27 @@ use crate::sessions::{ClientId, Place, Session};
 #[serde(tag = "type")]
 pub enum Said<'a> {
     #[serde(rename = "gateway-offer")]
-    GatewayOffer { ping: bool },
+    GatewayOffer {
+        ping: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delivery: Option<Offered<'a>>,
+    },
     #[serde(rename = "session-init", rename_all = "camelCase")]
-    SessionInit { token: &'a str, client_id: &'a str },
+    SessionInit {
+        token: &'a str,
+        client_id: &'a str,
+        /// Where a new session's feed stands.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+    },
     #[serde(rename = "session-resumed", rename_all = "camelCase")]
-    SessionResumed { client_id: &'a str },
+    SessionResumed {
+        client_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delivery: Option<Resumed<'a>>,
+    },
+    #[serde(rename = "delivery-ack")]
+    DeliveryAck { seq: u64 },
     #[serde(rename = "session-refused")]
     SessionRefused { reason: &'a str },
     #[serde(rename = "pong")]
@@ -37,6 +55,8 @@ pub enum Said<'a> {
     },
     #[serde(rename = "gateway-closing")]
     GatewayClosing,
+    #[serde(rename = "gateway-moving", rename_all = "camelCase")]
+    GatewayMoving { within_ms: u64 },
     #[serde(rename = "world_state")]
     WorldState { players: Vec<Player<'a>>, agents: &'a RawValue, chat: &'a VecDeque<Box<RawValue>>, you: &'a str },
     #[serde(rename = "player-joined")]
@@ -85,6 +105,23 @@ impl Said<'_> {
     }
 }
 
+/// The acknowledgement extension, as it is offered.
+#[derive(Serialize)]
+pub struct Offered<'a> {
+    pub epoch: &'a str,
+    pub window: u64,
+}
+
+/// What became of a line's messages, and of the frames that it missed.
+#[derive(Serialize)]
+pub struct Resumed<'a> {
+    pub epoch: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<u64>,
+    #[serde(flatten)]
+    pub recovery: Recovery,
+}
+
 /// What the others are told about a client.
 #[derive(Serialize)]
 pub struct Player<'a> {
@@ -104,8 +141,11 @@ impl<'a> From<&'a Session> for Player<'a> {
 /// A client's frame, as far as the gateway understands it.
 #[derive(Debug)]
 pub enum Heard<'a> {
-    /// The token is absent when it is not a string.
-    Resume(Option<Cow<'a, str>>),
+    Resume(Resume),
+    /// A line names its stream.
+    Open(StreamName),
+    /// How far a line has had the feed.
+    Acknowledged(u64),
     /// The text is kept as it was written: it may hold what only JavaScript's strings can hold.
     Chat(&'a RawValue),
     Move(Step),
@@ -124,6 +164,44 @@ pub enum Heard<'a> {
     },
     /// Of a type that the gateway does not know: for the others.
     Other,
+}
+
+/// What a client that comes back says of itself. What is malformed in it counts as not said.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    pub token: String,
+    pub stream: Option<StreamName>,
+    pub epoch: Option<String>,
+    pub seen: Option<u64>,
+}
+
+impl Resume {
+    fn read(text: &str) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Given {
+            token: Value,
+            stream: Value,
+            epoch: Value,
+            seen: Value,
+        }
+        let given: Given = read(text).unwrap_or_default();
+        Self {
+            token: given.token.as_str().unwrap_or_default().to_owned(),
+            stream: given.stream.as_str().and_then(StreamName::parse),
+            epoch: given.epoch.as_str().map(str::to_owned),
+            seen: given.seen.as_u64(),
+        }
+    }
+
+    /// How far it has had the feed, seen from this epoch. Half a cursor is none.
+    pub fn cursor(&self, epoch: &str) -> Cursor {
+        match (&self.epoch, self.seen) {
+            (Some(given), Some(seen)) if given == epoch => Cursor::At(seen),
+            (Some(_), Some(seen)) => Cursor::Elsewhere(seen),
+            (None, _) | (_, None) => Cursor::None,
+        }
+    }
 }
 
 /// A frame that follows no rule of the protocol.
@@ -147,10 +225,12 @@ impl Step {
 /// Reads a client's frame. Nesting, size and foreign fields cost nothing beyond one pass over the text.
 pub fn hear(text: &str) -> Result<Heard<'_>, Malformed> {
     match kind(text)?.as_ref() {
-        "session-resume" => {
-            let token = read::<Resume>(text).ok().map(|resume| resume.token);
-            Ok(Heard::Resume(token))
+        "session-resume" => Ok(Heard::Resume(Resume::read(text))),
+        "delivery-open" => {
+            let Open { stream } = read(text)?;
+            StreamName::parse(&stream).map(Heard::Open).ok_or(Malformed)
         }
+        "delivery-ack" => read(text).map(|Ack { seq }| Heard::Acknowledged(seq)),
         "chat" => {
             let Chat { text } = read(text)?;
             if text.get().starts_with('"') { Ok(Heard::Chat(text)) } else { Err(Malformed) }
@@ -204,7 +284,7 @@ const MAX_QUESTION_ID: usize = 64;
 
 /// Types that only the gateway may say: relayed from a client they would let it act as the gateway,
 /// down to replacing another client's session.
-const GATEWAYS_OWN: [&str; 17] = [
+const GATEWAYS_OWN: [&str; 18] = [
     "gateway-offer",
     "session-init",
     "session-resumed",
@@ -212,6 +292,7 @@ const GATEWAYS_OWN: [&str; 17] = [
     "pong",
     "server-advice",
     "gateway-closing",
+    "gateway-moving",
     "world_state",
     "player-joined",
     "player-left",
@@ -231,9 +312,14 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct Resume<'a> {
+struct Open<'a> {
     #[serde(borrow)]
-    token: Cow<'a, str>,
+    stream: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Ack {
+    seq: u64,
 }
 
 #[derive(Deserialize)]

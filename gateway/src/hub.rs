@@ -17,6 +17,9 @@ use crate::world::{ConnectionId, Effect, World};
 /// Long enough for a client to hear of a close and to have its question answered.
 const NOTICE: Duration = Duration::from_millis(150);
 
+/// What a gateway exits with that was to stop as if it were killed.
+const KILLED: i32 = 137;
+
 pub const MAX_CONNECTIONS: usize = 256;
 
 pub struct Hub {
@@ -143,6 +146,8 @@ impl Hub {
                         outlet.end(End::Close(CloseFrame { code, reason }));
                     }
                 }
+                // The file has what was done; nobody hears of it.
+                Effect::Die => std::process::exit(KILLED),
                 Effect::Abort { to } => {
                     if let Some(outlet) = state.outlets.get(&to) {
                         outlet.end(End::Abort);

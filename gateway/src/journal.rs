@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::delivery::StreamName;
 use crate::sessions::ClientId;
 
 /// A ring of frames: the oldest go when there are too many or they weigh too much.
@@ -29,8 +30,28 @@ pub enum Content<'a> {
 pub struct Entry {
     seq: u64,
     client_id: Option<ClientId>,
+    #[serde(skip_serializing_if = "Option::is_none", flatten)]
+    numbered: Option<Numbered>,
     #[serde(flatten)]
     kept: Kept,
+}
+
+/// What became of a numbered message.
+#[derive(Clone, Debug, Serialize)]
+pub struct Numbered {
+    pub stream: StreamName,
+    pub number: u64,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Taken,
+    /// It was taken before.
+    Repeated,
+    /// Another connection has its stream.
+    Fenced,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,6 +67,10 @@ const MAX_WEIGHT: usize = 32 * 1024 * 1024;
 
 impl Journal {
     pub fn note(&mut self, client_id: Option<ClientId>, content: Content) {
+        self.note_numbered(client_id, None, content);
+    }
+
+    pub fn note_numbered(&mut self, client_id: Option<ClientId>, numbered: Option<Numbered>, content: Content) {
         let kept = match content {
             Content::Text(text) => match RawValue::from_string(text.to_owned()) {
                 Ok(frame) => Kept::Frame(frame),
@@ -54,7 +79,7 @@ impl Journal {
             Content::Binary(bytes) => Kept::BinaryBase64(STANDARD.encode(bytes)),
         };
         self.noted += 1;
-        let entry = Entry { seq: self.noted, client_id, kept };
+        let entry = Entry { seq: self.noted, client_id, numbered, kept };
         self.weight += entry.weight();
         self.entries.push_back(entry);
         while self.entries.len() > MAX_ENTRIES || self.weight > MAX_WEIGHT {
@@ -69,6 +94,12 @@ impl Journal {
     pub fn entries(&self, client_id: Option<&str>) -> Vec<&Entry> {
         let wanted = |entry: &&Entry| client_id.is_none_or(|id| entry.client_id.as_deref() == Some(id));
         self.entries.iter().filter(wanted).collect()
+    }
+
+    /// The messages that were taken, in that order.
+    pub fn taken(&self) -> Vec<&Entry> {
+        let taken = |entry: &&Entry| matches!(&entry.numbered, Some(n) if n.outcome == Outcome::Taken);
+        self.entries.iter().filter(taken).collect()
     }
 }
 

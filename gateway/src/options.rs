@@ -27,6 +27,10 @@ usage: moorline-gateway [options]
   --greet-wait-ms N      that moment [150]
   --confirm on|off       confirm a resume that crossed the greeting [on]
   --offer on|off         speak the optional extension [on]
+  --delivery on|off      acknowledge messages and repeat missed frames; needs --offer on [on]
+  --delivery-window N    messages that a client may leave unacknowledged [256]
+  --delivery-keep N      frames kept for each session, to be repeated [1000]
+  --delivery-ack-ms N    how long an acknowledgement may wait for the next [50]
   --snapshot on|off      send world_state [on]
   --agents on|off        simulate agents [on]
   --agent-every-ms N     how often an agent speaks [7000]
@@ -186,6 +190,10 @@ fn take(options: &mut Options, given: Given) -> Result<(), UsageError> {
         "--greet-wait-ms" => config.greet_wait_ms = given.number(MILLISECONDS)?,
         "--confirm" => config.confirm = given.switch()?,
         "--offer" => config.offer = given.switch()?,
+        "--delivery" => config.delivery = given.switch()?,
+        "--delivery-window" => config.delivery_window = given.number("a number of messages")?,
+        "--delivery-keep" => config.delivery_keep = given.number("a number of frames")?,
+        "--delivery-ack-ms" => config.delivery_ack_ms = given.number(MILLISECONDS)?,
         "--snapshot" => config.snapshot = given.switch()?,
         "--agents" => config.agents = given.switch()?,
         "--agent-every-ms" => config.agent_every_ms = given.number(MILLISECONDS)?,

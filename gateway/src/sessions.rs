@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::delivery::Delivery;
 
 /// Milliseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -79,6 +80,8 @@ pub struct Session {
     pub name: String,
     pub color: String,
     pub place: Place,
+    #[serde(default)]
+    pub delivery: Delivery,
     /// The newest last.
     tokens: Vec<Issued>,
     seen: Time,
@@ -151,6 +154,8 @@ pub type Entropy = Box<dyn FnMut() -> [u8; 16] + Send>;
 
 /// Every session that the gateway knows, at most `MAX_SESSIONS`.
 pub struct Sessions {
+    /// What names this memory: under another name nothing of it is known.
+    epoch: String,
     known: BTreeMap<ClientId, Session>,
     tokens: HashMap<Token, ClientId>,
     entropy: Entropy,
@@ -161,8 +166,9 @@ pub const MAX_SESSIONS: usize = 4_096;
 const MAX_TOKENS_EACH: usize = 8;
 
 impl Sessions {
-    pub fn new(entropy: Entropy, kept: Vec<Session>) -> Self {
-        let mut sessions = Self { known: BTreeMap::new(), tokens: HashMap::new(), entropy, changed: false };
+    pub fn new(mut entropy: Entropy, kept: Vec<Session>) -> Self {
+        let epoch = hex(&entropy()[..8]);
+        let mut sessions = Self { epoch, known: BTreeMap::new(), tokens: HashMap::new(), entropy, changed: false };
         for session in kept.into_iter().take(MAX_SESSIONS) {
             for issued in &session.tokens {
                 sessions.tokens.insert(issued.token.clone(), session.id.clone());
@@ -183,6 +189,7 @@ impl Sessions {
             name: format!("visitor-{}", &number[..4]),
             color: format!("hsl({hue} 70% 55%)"),
             place: Place::default(),
+            delivery: Delivery::default(),
             tokens: Vec::new(),
             seen: now,
             connections: 0,
@@ -242,9 +249,23 @@ impl Sessions {
         }
     }
 
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// Every session is known, and nothing of what was sent in it.
+    pub fn begin_epoch(&mut self) {
+        self.epoch = hex(&(self.entropy)()[..8]);
+        for session in self.known.values_mut() {
+            session.delivery.begin_again();
+        }
+        self.changed = true;
+    }
+
     pub fn clear(&mut self) {
         self.known.clear();
         self.tokens.clear();
+        self.begin_epoch();
         self.changed = true;
     }
 
@@ -272,6 +293,10 @@ impl Sessions {
 
     pub fn session_mut(&mut self, id: &ClientId) -> Option<&mut Session> {
         self.known.get_mut(id)
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.known.values_mut()
     }
 
     /// In the order of their ids.

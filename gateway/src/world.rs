@@ -12,9 +12,16 @@ use crate::agents::Agents;
 use crate::allowance::Allowance;
 use crate::answers::Answers;
 use crate::config::{Change, Config, Greet};
-use crate::frames::{Heard, Player, Said, Step, hear, relayed};
+use crate::frames::{Heard, Malformed, Player, Resume, Said, Step, hear, relayed};
 use crate::journal::{Content, Journal};
+use crate::numbered::unnumbered;
 use crate::sessions::{ClientId, Presence, Refusal, Session, Sessions, Time};
+
+pub mod delivery;
+pub mod misconduct;
+
+use self::delivery::Line;
+use self::misconduct::Misconduct;
 
 /// The number of one accepted connection; never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -37,6 +44,8 @@ pub enum Effect {
     Abort {
         to: ConnectionId,
     },
+    /// The gateway stops as if it were killed; what comes later is not done.
+    Die,
 }
 
 /// Whom a control request means.
@@ -44,6 +53,15 @@ pub enum Effect {
 pub enum Target {
     Everyone,
     Client(ClientId),
+}
+
+impl Target {
+    fn means(&self, client: &ClientId) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Client(one) => one == client,
+        }
+    }
 }
 
 /// What the gateway counted since its start or the last reset.
@@ -76,6 +94,7 @@ pub struct World {
     availability: Availability,
     journal: Journal,
     totals: Totals,
+    misconduct: Misconduct,
     effects: Vec<Effect>,
     rearm: bool,
 }
@@ -84,6 +103,14 @@ struct Connection {
     stage: Stage,
     allowance: Allowance,
     received: u64,
+    line: Line,
+}
+
+impl Connection {
+    /// For whom it hears what happens.
+    fn hears(&self) -> Option<&ClientId> {
+        if self.line.is_fenced() { None } else { self.stage.client() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -133,6 +160,7 @@ impl World {
             availability: Availability::Up,
             journal: Journal::default(),
             totals: Totals::default(),
+            misconduct: Misconduct::default(),
             effects: Vec::new(),
             rearm: true,
         }
@@ -150,9 +178,10 @@ impl World {
         let until = now.plus(self.config.greet_wait_ms);
         let allowance = Allowance::new(now, self.config.rate_limit);
         let stage = Stage::Waiting { until };
-        self.connections.insert(id, Connection { stage, allowance, received: 0 });
+        let line = Line::new(self.config.offer && self.config.delivery);
+        self.connections.insert(id, Connection { stage, allowance, received: 0, line });
         if self.config.offer {
-            self.say(id, &Said::GatewayOffer { ping: true });
+            self.offer(id);
         }
         if self.config.greet == Greet::Eager {
             let client = self.greet(now, id);
@@ -166,12 +195,26 @@ impl World {
         if !self.admit_frame(now, id) {
             return;
         }
-        let heard = hear(text);
+        let (numbered, content) = self.unpack(now, id, text);
+        if let Some(content) = content {
+            self.act(now, id, &content, numbered.is_some());
+        }
+        self.journal.note_numbered(self.client_of(id), numbered, Content::Text(text));
+    }
+
+    fn act(&mut self, now: Time, id: ConnectionId, text: &str, numbered: bool) {
+        let heard = match hear(text) {
+            // What steers the connection has no number: this one is the page's own and only looks like it.
+            Ok(Heard::Resume(_) | Heard::Open(_) | Heard::Acknowledged(_)) if numbered => Err(Malformed),
+            heard => heard,
+        };
         if !matches!(heard, Ok(Heard::Resume(_))) {
             self.settle_as_new(now, id);
         }
         match heard {
-            Ok(Heard::Resume(token)) => self.resume(now, id, token.as_deref().unwrap_or_default()),
+            Ok(Heard::Resume(resume)) => self.resume(now, id, resume),
+            Ok(Heard::Open(stream)) => self.open_stream(now, id, stream),
+            Ok(Heard::Acknowledged(seq)) => self.acknowledged(id, seq),
             Ok(Heard::Chat(text)) => self.chat(now, id, text),
             Ok(Heard::Move(step)) => self.step(id, step),
             Ok(Heard::Profile { name, color }) => self.profile(id, name, color),
@@ -179,9 +222,8 @@ impl World {
             Ok(Heard::Ask { id: question, text }) => self.ask(now, id, question, &text),
             Ok(Heard::AskStop { id: question }) => self.ask_stop(id, &question),
             Ok(Heard::Other) => self.relay(id, text),
-            Err(_) => self.totals.malformed += 1,
+            Err(Malformed) => self.totals.malformed += 1,
         }
-        self.journal.note(self.client_of(id), Content::Text(text));
     }
 
     /// A client's binary frame: there is none in this protocol.
@@ -242,9 +284,10 @@ impl World {
             self.agent_at = now.plus(agent_pause(&self.config));
             if !self.connections.is_empty() {
                 let text = self.agents.speak();
-                self.tell(&Audience::Everyone, &text);
+                self.publish(&Audience::Everyone, &text);
             }
         }
+        self.keep_delivery_time(now);
     }
 
     /// When `timeout` is to be called next.
@@ -263,7 +306,9 @@ impl World {
             Availability::Up => None,
         };
         let rotations = self.rotations().map(|(at, _)| at);
-        stages.chain(departures).chain(rotations).chain(agents).chain(up).chain(self.answers.next()).min()
+        let deliveries = self.delivery_times();
+        let answers = self.answers.next();
+        stages.chain(departures).chain(rotations).chain(agents).chain(up).chain(answers).chain(deliveries).min()
     }
 
     /// What is to be done, since the last call.
@@ -339,6 +384,7 @@ impl World {
         if !self.config.offer {
             return 0;
         }
+        self.acknowledge_all();
         self.send(&Target::Everyone, &Message::Text(Said::GatewayClosing.text()))
     }
 
@@ -395,6 +441,7 @@ impl World {
         self.availability = Availability::Up;
         self.journal = Journal::default();
         self.totals = Totals::default();
+        self.misconduct = Misconduct::default();
         self.rearm = true;
     }
 
@@ -417,14 +464,25 @@ impl World {
         false
     }
 
-    fn resume(&mut self, now: Time, id: ConnectionId, token: &str) {
-        match self.sessions.recognise(token, now, &self.config) {
-            Ok(client) => self.rebind(now, id, client, token),
-            Err(refusal) => self.refuse(now, id, refusal),
+    fn resume(&mut self, now: Time, id: ConnectionId, resume: Resume) {
+        match self.sessions.recognise(&resume.token, now, &self.config) {
+            Ok(client) => {
+                self.fence(now, id, &client, resume.stream.as_ref());
+                if let Some(resume) = self.unhindered(now, id, resume) {
+                    self.rebind(now, id, client, resume);
+                }
+            }
+            Err(refusal) => {
+                self.refuse(now, id, refusal);
+                // The new session is the line's now, under the name that it gave.
+                if let Some(stream) = resume.stream {
+                    self.open_stream(now, id, stream);
+                }
+            }
         }
     }
 
-    fn rebind(&mut self, now: Time, id: ConnectionId, client: ClientId, token: &str) {
+    fn rebind(&mut self, now: Time, id: ConnectionId, client: ClientId, resume: Resume) {
         let before = self.connections[&id].stage.clone();
         let crossed = before.client().is_some();
         if before.client() != Some(&client) {
@@ -439,13 +497,13 @@ impl World {
         }
         self.totals.resumed += 1;
         if self.config.offer {
-            self.say(id, &Said::SessionResumed { client_id: &client });
+            self.answer_resume(id, &client, &resume);
         }
         // Who shows a replaced token has missed the rotation, and would be refused next time.
         let newest = self.sessions.session(&client).and_then(|session| session.token());
-        let missed_rotation = newest.is_some_and(|newest| newest.reveal() != token);
+        let missed_rotation = newest.is_some_and(|newest| newest.reveal() != resume.token);
         if missed_rotation || (crossed && self.config.confirm) {
-            self.say_session(now, id, &client);
+            self.renew_session(now, id, &client);
         }
         self.settle(id, client, false);
     }
@@ -458,7 +516,7 @@ impl World {
         // Said again to who was greeted already: a client that hears the refusal clears what it holds.
         match self.connections[&id].stage.client().cloned() {
             Some(client) => {
-                self.say_session(now, id, &client);
+                self.begin_session(now, id, &client);
                 self.settle_as_new(now, id);
             }
             None => self.settle_as_new(now, id),
@@ -469,15 +527,18 @@ impl World {
     fn greet(&mut self, now: Time, id: ConnectionId) -> ClientId {
         let client = self.sessions.create(now, &self.config);
         self.sessions.attach(&client, now);
-        self.say_session(now, id, &client);
+        self.begin_session(now, id, &client);
         client
     }
 
     /// Ends the wait for a resume, if there is one.
     fn settle_as_new(&mut self, now: Time, id: ConnectionId) {
-        let Some(connection) = self.connections.get(&id) else {
+        let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
+        if let Some((client, resume)) = connection.line.take_late_resume() {
+            return self.rebind(now, id, client, resume);
+        }
         let client = match &connection.stage {
             Stage::Waiting { .. } => self.greet(now, id),
             Stage::Greeted { client, .. } => client.clone(),
@@ -495,7 +556,7 @@ impl World {
         let before = std::mem::replace(&mut session.presence, Presence::Here);
         if before == Presence::Absent {
             let joined = Said::PlayerJoined(Player::from(&*session)).text();
-            self.tell(&Audience::Others(&client), &joined);
+            self.publish(&Audience::Others(&client), &joined);
         }
         if self.config.snapshot {
             let agents = if self.config.agents { Some(self.agents.roster()) } else { None };
@@ -544,14 +605,14 @@ impl World {
             self.sessions.forget(client);
         }
         let left = Said::PlayerLeft { id: client }.text();
-        self.tell(&Audience::Others(client), &left);
+        self.publish(&Audience::Others(client), &left);
     }
 
     fn rotate_one(&mut self, now: Time, client: &ClientId) {
         self.rearm = true;
         self.sessions.issue(client, now);
         for id in self.targets(&Target::Client(client.clone())) {
-            self.say_session(now, id, client);
+            self.renew_session(now, id, client);
         }
     }
 
@@ -583,7 +644,7 @@ impl World {
             self.said.push_back(kept);
         }
         let audience = if self.config.echo { Audience::Everyone } else { Audience::Others(&client) };
-        self.tell(&audience, &said);
+        self.publish(&audience, &said);
     }
 
     fn step(&mut self, id: ConnectionId, step: Step) {
@@ -613,11 +674,12 @@ impl World {
             session.color = color;
         }
         let updated = Said::PlayerUpdated { id: &client, name: &session.name, color: &session.color }.text();
-        self.tell(&Audience::Others(&client), &updated);
+        self.publish(&Audience::Others(&client), &updated);
     }
 
     fn ping(&mut self, id: ConnectionId, n: Option<&RawValue>) {
         if self.config.offer {
+            self.acknowledge(id);
             self.say(id, &Said::Pong { n });
         }
     }
@@ -640,8 +702,8 @@ impl World {
 
     fn relay(&mut self, id: ConnectionId, text: &str) {
         if let Some(client) = self.client_of(id) {
-            let text = relayed(text, &client);
-            self.tell(&Audience::Others(&client), &text);
+            let text = relayed(&unnumbered(text), &client);
+            self.publish(&Audience::Others(&client), &text);
         }
     }
 
@@ -649,24 +711,32 @@ impl World {
         self.effects.push(Effect::Send { to, message: Message::Text(said.text()) });
     }
 
-    fn say_session(&mut self, now: Time, to: ConnectionId, client: &ClientId) {
+    fn begin_session(&mut self, now: Time, to: ConnectionId, client: &ClientId) {
+        let offered = self.connections.get(&to).is_some_and(|connection| connection.line.offered());
+        let newest = self.sessions.session(client).map(|session| session.delivery.feed.newest());
+        self.say_session(now, to, client, newest.filter(|_| offered));
+    }
+
+    /// Says the newest token: it is the same session, and its feed goes on.
+    fn renew_session(&mut self, now: Time, to: ConnectionId, client: &ClientId) {
+        self.say_session(now, to, client, None);
+    }
+
+    fn say_session(&mut self, now: Time, to: ConnectionId, client: &ClientId, seq: Option<u64>) {
         let token = |sessions: &Sessions| sessions.session(client)?.token().cloned();
         let token = token(&self.sessions).or_else(|| {
             self.sessions.issue(client, now);
             token(&self.sessions)
         });
         if let Some(token) = token {
-            self.say(to, &Said::SessionInit { token: token.reveal(), client_id: client });
+            self.say(to, &Said::SessionInit { token: token.reveal(), client_id: client, seq });
         }
     }
 
+    /// Tells what is of the moment.
     fn tell(&mut self, audience: &Audience, text: &Utf8Bytes) {
         for (id, connection) in &self.connections {
-            let hears = match (connection.stage.client(), audience) {
-                (None, _) => false,
-                (Some(_), Audience::Everyone) => true,
-                (Some(client), Audience::Others(than)) => client != *than,
-            };
+            let hears = connection.hears().is_some_and(|client| audience.has(client));
             if hears {
                 self.effects.push(Effect::Send { to: *id, message: Message::Text(text.clone()) });
             }
@@ -704,6 +774,17 @@ impl World {
 enum Audience<'a> {
     Everyone,
     Others(&'a ClientId),
+    Only(&'a ClientId),
+}
+
+impl Audience<'_> {
+    fn has(&self, client: &ClientId) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Others(than) => client != *than,
+            Self::Only(one) => client == *one,
+        }
+    }
 }
 
 const SHORTEST_PAUSE_MS: u64 = 10;

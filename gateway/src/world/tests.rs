@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// The acknowledgement extension.
+mod delivery;
+
 /// A world, its time, and what each connection was told since it was last asked.
 struct Play {
     world: World,
@@ -86,6 +89,7 @@ impl Play {
                 }
                 Effect::Send { message, .. } => panic!("the world said {message:?}"),
                 Effect::Close { to, code, .. } => self.closed.push((to, code)),
+                Effect::Die => panic!("the world was not to be killed"),
                 Effect::Abort { to } => self.closed.push((to, 1006)),
             }
         }
@@ -97,7 +101,7 @@ fn text(value: &Value) -> String {
 }
 
 fn quiet() -> Config {
-    Config { agents: false, ..Config::default() }
+    Config { agents: false, delivery: false, ..Config::default() }
 }
 
 fn plain() -> Config {

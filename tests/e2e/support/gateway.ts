@@ -9,11 +9,32 @@ export interface Received {
   clientId: string | null;
   frame?: Record<string, unknown>;
   text?: string;
+  /** Of a numbered message: its stream, its number in it, and what became of it. */
+  stream?: string;
+  number?: number;
+  outcome?: "taken" | "repeated" | "fenced";
 }
 export interface GatewayState {
-  clients: { clientId: string; connected: boolean; bufferedOut: number }[];
+  clients: {
+    clientId: string;
+    connected: boolean;
+    bufferedOut: number;
+    streams: { name: string; taken: number; seen: number }[];
+    feed: { newest: number; kept: number };
+  }[];
   sessions: number;
-  connections: { id: number; clientId: string | null; received: number; ending: boolean }[];
+  connections: {
+    id: number;
+    clientId: string | null;
+    received: number;
+    ending: boolean;
+    stream: string | null;
+    fenced: boolean;
+    acknowledged: number;
+    unacknowledged: number;
+    mostUnacknowledged: number;
+  }[];
+  epoch: string;
   totals: { accepted: number; resumed: number; refused: number; received: number; malformed: number };
   down: boolean;
 }
@@ -25,6 +46,26 @@ export interface Faults {
   halfOpen?: boolean;
   dropAfterBytes?: number;
   closeCode?: number;
+}
+
+/** A plan that holds until the next, and what is done at once. */
+export interface Misconduct {
+  holdAcks?: boolean;
+  dropAcks?: number;
+  resume?: "none" | "never" | "withoutTaken" | "otherEpoch" | "takenAhead" | "plain";
+  resumeTimes?: number;
+  resumeDelayMs?: number;
+  cutAfterTaking?: number;
+  killAfterTaking?: number;
+  to?: string;
+  forgetStreams?: boolean;
+  trimFeed?: number;
+  skipFeed?: number;
+  repeatFeed?: number;
+  ackAhead?: number;
+  ackBehind?: number;
+  ackAgain?: boolean;
+  newEpoch?: boolean;
 }
 
 const PAGES = fileURLToPath(new URL("./page", import.meta.url));
@@ -50,6 +91,7 @@ export class Gateway {
     if (!own("--www")) this.#flags.push("--www", PAGES);
     if (!flags.some((given) => given.startsWith("/pkg="))) this.#flags.push("--mount", `/pkg=${wanted("MOORLINE_PKG")}`);
     if (!own("--agents")) this.#flags.push("--agents", "off");
+    if (!own("--delivery")) this.#flags.push("--delivery", "off");
     if (!own("--snapshot")) this.#flags.push("--snapshot", "off");
     if (!own("--greet-wait-ms")) this.#flags.push("--greet-wait-ms", "40");
   }
@@ -111,6 +153,22 @@ export class Gateway {
 
   sendFrame(frame: unknown): Promise<{ count: number }> {
     return this.post("send", { frame });
+  }
+
+  /** A frame of the feed: numbered, and kept for sessions that are away. Answers with how many sessions have it. */
+  feedFrame(frame: object, to?: string): Promise<{ count: number }> {
+    return this.post("send", { frame, feed: true, ...(to === undefined ? {} : { to }) });
+  }
+
+  /** What goes wrong with numbers and acknowledgements; without a word nothing does. */
+  misbehave(plan: Misconduct = {}): Promise<unknown> {
+    return this.post("delivery", plan);
+  }
+
+  /** The numbered messages that were taken, in that order; of one stream, if it is given. */
+  async taken(stream?: string): Promise<Received[]> {
+    const entries = await this.get<Received[]>("taken");
+    return stream === undefined ? entries : entries.filter((entry) => entry.stream === stream);
   }
 
   /** The frames that clients sent, in order of arrival; of one type, if it is given. */
