@@ -44,9 +44,19 @@ export interface AgentSessionEventMap {
   refused: { message: string };
   /** A message of any other type. */
   note: any;
+  /**
+   * What was spoken here and is in none of the histories that were asked for (three within 21 s of a socket's having it; none where
+   * the session is not known): whether the server has heard it cannot be known. It stays `pending`, and is not said again.
+   */
+  unrepeated: readonly Said[];
 }
 
-type Entry = { -readonly [Field in keyof Said]: Said[Field] } & { place?: number | undefined; run?: unknown };
+type Entry = { -readonly [Field in keyof Said]: Said[Field] } & {
+  place?: number | undefined;
+  run?: unknown;
+  /** A socket has it: how often the history was asked for since. */
+  asked?: number;
+};
 /** An answer that grows: the text of the deltas before `next`, and those that came too early. */
 interface Growing {
   entry: Entry;
@@ -57,6 +67,12 @@ interface Growing {
 const ROLES: Record<string, Said["role"]> = { user_message: "user", agent_message: "assistant" };
 /** Answers that grow at once, those that have ended, and deltas of one that came too early. */
 const MOST = 256;
+/**
+ * A channel is not told when the stream that it has moved to is in force, and what is broadcast before is lost to it. So what is
+ * spoken and not repeated for so long makes the layer ask for the history, this often, each time after twice the wait.
+ */
+const UNREPEATED_MS = 3000;
+const ASKS = 3;
 
 export class AgentSession extends EventTarget {
   /** The subscription underneath: its events tell of `confirmed`, `away`, `gap` and `rejected`. */
@@ -82,6 +98,19 @@ export class AgentSession extends EventTarget {
   #returning: ((back: boolean) => void)[] | undefined;
   /** What was spoken into a session that was left before it was repeated. */
   #late: string[] = [];
+  /** The subscription is confirmed. */
+  #live = false;
+  /** The page's own move to another session is under way, and asking for the history of this one could undo it. */
+  #moving = false;
+  /** The history was asked for, and has not begun. What the page wants meanwhile waits in `#returning`: it could fall into the move. */
+  #asking = false;
+  /**
+   * The history that was asked for: what was shown before, what it or a broadcast that crosses it may still say once more, and behind
+   * what the next belongs, from where it has met something that was shown.
+   */
+  #again: { old: Set<Entry>; yet: Set<Entry>; last: Entry | undefined } | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #wait = 0;
 
   constructor(line: Moorline, { channel = "SessionChannel", sessionId, params, limit = 1000, order }: AgentSessionOptions = {}) {
     super();
@@ -92,16 +121,23 @@ export class AgentSession extends EventTarget {
     this.subscription.on("message", (message) => this.#hear(message));
     this.subscription.on("away", () => {
       this.#stale = this.#history = true;
+      this.#rest();
       if (this.#current !== this.#home) this.#returning ??= [];
+      else this.#settle(true);
     });
     this.subscription.on("confirmed", ({ reconnected }) => {
       this.#twice = reconnected && !this.#stale;
       // A restored subscription goes on where it was, and is told what it has missed.
       this.#stale = this.#history = false;
+      this.#live = true;
       if (this.#returning) this.#go(this.#current);
+      this.#watch();
     });
     for (const type of ["resumed", "gap"] as const) this.subscription.on(type, () => (this.#twice = false));
-    this.subscription.on("rejected", () => this.#settle(false));
+    this.subscription.on("rejected", () => {
+      this.#rest();
+      this.#settle(false);
+    });
   }
 
   /** What may be shown, in order. Another array whenever it has changed. */
@@ -125,6 +161,8 @@ export class AgentSession extends EventTarget {
     this.#show(entry, true);
     try {
       await this.#when(() => this.#say("speak", { content }));
+      entry.asked = 0;
+      this.#watch();
     } catch (error) {
       this.#entries = this.#entries.filter((other) => other !== entry);
       this.#changed();
@@ -134,12 +172,12 @@ export class AgentSession extends EventTarget {
 
   /** A `session` event follows. */
   createSession(): Promise<void> {
-    return this.#when(() => this.#say("create_session"));
+    return this.#when(() => this.#move("create_session"));
   }
 
   /** A `session` event follows, with that session's messages; or `refused`. */
   switchSession(id: SessionId): Promise<void> {
-    return this.#when(() => this.#say("switch_session", { session_id: id }));
+    return this.#when(() => this.#move("switch_session", { session_id: id }));
   }
 
   /** A `sessions` event follows. */
@@ -155,6 +193,7 @@ export class AgentSession extends EventTarget {
   /** Unsubscribes. What may be shown stays. */
   end(): void {
     this.subscription.unsubscribe();
+    this.#rest();
     this.#settle(false);
   }
 
@@ -172,6 +211,11 @@ export class AgentSession extends EventTarget {
     return this.subscription.perform(action, data);
   }
 
+  #move(action: string, data?: object): Promise<void> {
+    this.#moving = true;
+    return this.#say(action, data);
+  }
+
   /** At once, or when the channel is back in its session: before, it would be said into another. */
   #when(act: () => Promise<void>): Promise<void> {
     const waiting = this.#returning;
@@ -184,12 +228,51 @@ export class AgentSession extends EventTarget {
   #settle(back: boolean): void {
     const waiting = this.#returning;
     this.#returning = undefined;
+    this.#asking = false;
     waiting?.forEach((settle) => settle(back));
   }
 
   /** Of our own accord: what becomes of it, `session` or `refused` will tell. */
   #go(id: SessionId | undefined): void {
     this.#say("switch_session", { session_id: id }).catch(() => {});
+  }
+
+  /** Sees to it that what a socket has and nobody repeats is asked for. */
+  #watch(): void {
+    const asked = this.#entries.flatMap((entry) => (entry.pending && entry.asked !== undefined ? [entry.asked] : []));
+    if (!this.#live || !(asked.length || this.#again)) return;
+    const wait = UNREPEATED_MS * 2 ** (asked.length ? Math.min(ASKS - 1, ...asked.slice(-MOST)) : 0);
+    if (this.#timer !== undefined && this.#wait <= wait) return;
+    clearTimeout(this.#timer);
+    this.#wait = wait;
+    this.#timer = setTimeout(() => this.#due(), wait);
+  }
+
+  #due(): void {
+    this.#timer = this.#again = undefined;
+    // Nobody has answered: what waited for it waits no longer.
+    if (this.#asking) this.#settle(true);
+    const due = this.#entries.filter(({ pending, asked }) => pending && asked !== undefined);
+    if (!this.#returning && !this.#moving && due.length) {
+      const ask = this.#current !== undefined && due.some(({ asked }) => asked! < ASKS);
+      if (ask) {
+        this.#asking = true;
+        this.#returning = [];
+        this.#go(this.#current);
+      }
+      const over = due.filter((entry) => !ask || entry.asked!++ >= ASKS);
+      for (const entry of over) delete entry.asked;
+      if (over.length) this.#tell("unrepeated", over);
+    }
+    this.#moving = false;
+    this.#watch();
+  }
+
+  /** No subscription: nobody can be asked. */
+  #rest(): void {
+    clearTimeout(this.#timer);
+    this.#timer = this.#again = undefined;
+    this.#live = this.#moving = this.#asking = false;
   }
 
   #hear(message: any): void {
@@ -201,7 +284,9 @@ export class AgentSession extends EventTarget {
         this.#sessions = message.sessions ?? [];
         return this.#tell("sessions", this.#sessions);
       case "error":
-        if (this.#returning) this.#lost();
+        this.#moving = false;
+        if (this.#asking) this.#settle(true);
+        else if (this.#returning) this.#lost();
         return this.#tell("refused", { message: message.message });
       case "user_message":
       case "agent_message":
@@ -209,10 +294,11 @@ export class AgentSession extends EventTarget {
       case "agent_delta":
       case "agent_partial":
         // History of the session that the identifier leads to, or of one that was left.
-        if (this.#returning || (message.session_id !== undefined && this.#current !== undefined && message.session_id !== this.#current)) return;
+        if ((this.#returning && !this.#asking) || (message.session_id !== undefined && this.#current !== undefined && message.session_id !== this.#current)) return;
         if (this.#stale) this.#clear(({ pending }) => pending);
         this.#stale = false;
         if (message.run !== undefined) return this.#answered(type, message);
+        if (this.#again && this.#known(type, message)) return;
         if (this.#twice && this.#entries.some(({ role, content }) => role === ROLES[type] && content === message.content)) return;
         return type === "user_message" ? this.#repeated(message) : this.#said(message);
       default:
@@ -222,7 +308,15 @@ export class AgentSession extends EventTarget {
 
   #arrived(id: SessionId): void {
     const changed = id !== this.#current;
-    this.#stale = false;
+    if (this.#asking && !changed) {
+      const old = this.#entries.filter(({ pending }) => !pending);
+      this.#again = { old: new Set(old), yet: new Set(old), last: undefined };
+      this.#history = false;
+      this.#settle(true);
+      return this.#watch();
+    }
+    this.#again = undefined;
+    this.#moving = this.#stale = false;
     this.#history = true;
     this.#current = id;
     if (changed) {
@@ -253,7 +347,7 @@ export class AgentSession extends EventTarget {
   #repeated(message: any): void {
     const { content } = message;
     const late = this.#late.indexOf(content);
-    if (late >= 0 && !this.#history) {
+    if (late >= 0 && !this.#history && !this.#again) {
       this.#late.splice(late, 1);
       return;
     }
@@ -267,6 +361,50 @@ export class AgentSession extends EventTarget {
     if (!settled) return this.#changed();
     this.#entries.splice(this.#entries.indexOf(own), 1);
     this.#show(own);
+  }
+
+  /**
+   * Whether what comes while a history is told once more stands there already. It takes away nothing that is shown; what a broadcast
+   * that crosses it says as well, before or after, stands once.
+   */
+  #known(type: string, message: any): boolean {
+    const again = this.#again!;
+    const place = this.#order?.(message);
+    const same = ({ role, ...entry }: Entry) =>
+      role === ROLES[type] && (place !== undefined && entry.place !== undefined ? entry.place === place : entry.content === message.content);
+    const entry = this.#entries.find((entry) => again.yet.has(entry) && same(entry)) ?? this.#entries.find((entry) => entry.pending && same(entry));
+    if (!entry) return false;
+    const settles = entry.pending;
+    if (settles) {
+      delete entry.pending;
+      entry.place = place;
+      again.yet.add(entry);
+    } else again.yet.delete(entry);
+    this.#met(entry, settles);
+    // Spoken since it was asked for, and so behind the end of it.
+    if (settles && !entry.asked) this.#again = undefined;
+    this.#changed();
+    return true;
+  }
+
+  /** The history that is told once more has come to this entry. */
+  #met(entry: Entry, settled = false): void {
+    const again = this.#again!;
+    const { old, last } = again;
+    const all = this.#entries;
+    const at = all.indexOf(entry);
+    const end = last ? all.indexOf(last) : -1;
+    if (old.has(entry)) {
+      // What it told before it came to anything that was shown is older than that.
+      const older = last ? [] : all.filter((other) => !other.pending && !old.has(other));
+      this.#entries = all.filter((other) => !older.includes(other));
+      this.#entries.splice(this.#entries.indexOf(entry), 0, ...older);
+      if (at > end) again.last = entry;
+    } else if (last && at < end && (settled || all.slice(at, end).some((other) => old.has(other)))) {
+      all.splice(at, 1);
+      all.splice(end, 0, entry);
+      again.last = entry;
+    } else if (last && at > end) again.last = entry;
   }
 
   #said(message: any): void {
@@ -295,6 +433,7 @@ export class AgentSession extends EventTarget {
       this.#growing.delete(run);
       this.#ended.add(run);
       if (this.#ended.size > MOST) this.#ended.delete(this.#ended.values().next().value);
+      if (this.#again) this.#met(entry);
     } else if (type === "agent_partial" && seq >= growing.next - 1) {
       entry.content = content;
       growing.next = seq + 1;
@@ -317,10 +456,19 @@ export class AgentSession extends EventTarget {
     if (place !== undefined) {
       const behind = all.findIndex((other) => other.place !== undefined && other.place > place);
       if (behind >= 0) at = behind;
-    } else if (this.#history && !spoken) while (at > 0 && all[at - 1]!.pending) at--;
+    } else if (this.#again?.last && !spoken) at = all.indexOf(this.#again.last) + 1;
+    else if ((this.#history || this.#again) && !spoken) while (at > 0 && all[at - 1]!.pending) at--;
     else if (entry.role === "user" && !spoken && all[at - 1]?.role === "assistant" && all[at - 2]?.role !== "user") at--;
     all.splice(at, 0, entry);
-    if (all.length > this.#limit) all.shift();
+    if (this.#again && !spoken) {
+      this.#again.yet.add(entry);
+      if (this.#again.last) this.#again.last = entry;
+    }
+    if (all.length > this.#limit) {
+      const [gone] = all.splice(0, 1);
+      this.#again?.old.delete(gone!);
+      this.#again?.yet.delete(gone!);
+    }
     this.#changed();
   }
 
