@@ -6,13 +6,24 @@ import { gateway, plain, socketIo } from "./ends.mjs";
 
 const here = import.meta.dirname;
 
-/** `ours` has its promises checked; `tells`: it says of each message what it knows. */
+/** What is promised of a scenario. A page that is gone is told nothing, and what only it had is gone with it. */
+const SINGLE = ["settled", "undoubled", "ordered"];
+const LOSSLESS = [...SINGLE, "lossless"];
+
+/** `promises` are checked; `tells`: it says of each message what it knows. */
 export const CLIENTS = {
+  moorline: {
+    title: "moorline",
+    page: ["moorline", "acknowledged"],
+    end: (places) => gateway(places, ["--delivery", "on"]),
+    promises: { loss: LOSSLESS, reload: SINGLE },
+    tells: true,
+  },
   "moorline-plain": {
     title: "moorline, a gateway without acknowledgements",
     page: ["moorline", "plain"],
-    end: (places) => gateway(places, ["--offer", "off"]),
-    ours: true,
+    end: (places) => gateway(places, ["--offer", "off", "--delivery", "off"]),
+    promises: { loss: [...SINGLE, "told"], reload: SINGLE },
     tells: true,
   },
   reconnecting: { title: "reconnecting-websocket", npm: "reconnecting-websocket", page: ["sockets", "reconnecting"], end: plain },

@@ -61,21 +61,24 @@ export const throughput = (names, found) =>
     ),
   ].join("\n\n");
 
-/** What moorline promises and did not keep, as sentences. */
+/** Each promise, and what is wrong where it was not kept. */
+const PROMISES = {
+  settled: ({ settled }) => !settled && `not done ${phases.SETTLE_MS / 1000} s after the last message`,
+  undoubled: ({ doubled }) => doubled > 0 && `${doubled} doubled`,
+  ordered: ({ disordered }) => disordered > 0 && `${disordered} out of order`,
+  lossless: ({ lost }) => lost > 0 && `${lost} lost`,
+  told: ({ lost, told }) => lost > told && `${lost - told} lost in silence`,
+};
+
+/** What was promised and not kept, as sentences. */
 export function broken(names, results) {
   const wrong = [];
-  for (const part of ["loss", "reload"]) {
-    for (const [at, name] of names.entries()) {
-      const { title, ours, acknowledges } = CLIENTS[name];
-      if (!ours || !results[part]) continue;
-      const { lost, told, doubled, disordered, settled } = results[part][at];
-      const say = (what) => wrong.push(`${part}: ${title}: ${what}.`);
-      if (!settled) say(`was not done ${phases.SETTLE_MS / 1000} s after the last message`);
-      if (doubled > 0) say(`${doubled} doubled`);
-      if (disordered > 0) say(`${disordered} out of order`);
-      if (acknowledges && lost > 0) say(`${lost} lost`);
-      // A page that is gone is told nothing.
-      if (part === "loss" && lost > told) say(`${lost - told} lost in silence`);
+  for (const [at, name] of names.entries()) {
+    const { title, promises = {} } = CLIENTS[name];
+    for (const [part, kept] of Object.entries(promises)) {
+      if (!results[part]) continue;
+      const found = kept.map((promise) => PROMISES[promise](results[part][at])).filter(Boolean);
+      if (found.length > 0) wrong.push(`${part}: ${title}: ${found.join(", ")}.`);
     }
   }
   return wrong;

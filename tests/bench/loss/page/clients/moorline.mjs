@@ -1,7 +1,9 @@
-/** moorline as published, with its defaults. */
+/** moorline as published, with its defaults but for what a name says. */
 import { Moorline } from "/pkg/index.js";
 
+/** For a gateway that acknowledges nothing. */
 export const plain = line({}, { acks: false });
+export const acknowledged = line({}, { acks: true });
 
 function line(options, { acks }) {
   return {
@@ -21,7 +23,8 @@ function line(options, { acks }) {
           receipts.set(n, receipt);
           (acks ? receipt.acked.then(() => (acknowledged += 1)) : receipt.sent).catch(() => {}).finally(() => (over += 1));
         },
-        waiting: () => given - over,
+        // What an earlier page has left has no receipt in this one.
+        waiting: () => Math.max(given - over, line.stats().queueMessages),
         fate: (n) => receipts.get(n)?.status,
         ...(acks && { acknowledged: () => acknowledged }),
       };
