@@ -69,6 +69,7 @@ async function counts({ page, end: { arrivals }, client }) {
     lost: missing.length,
     doubled: arrivals.numbers.length - arrivals.different,
     disordered,
+    missing, fates,
     told: client.tells ? fates.filter((fate) => TOLD.has(fate)).length : undefined,
   };
 }
