@@ -3,6 +3,7 @@
 //! It performs nothing. Inputs go in with the time; outputs are polled until `Output::Timeout`. It names no concrete
 //! protocol and knows no browser.
 
+mod handover;
 mod questions;
 mod watch;
 
@@ -85,6 +86,10 @@ pub struct Client {
     released: u32,
     /// What the protocol has said for the connection that is about to be ready.
     numbering: Option<Numbering>,
+    /// A handover: the old socket, for as long as it is of use, and whether there is one at all.
+    trailing: Option<SocketId>,
+    moving: bool,
+    could_probe: bool,
     /// The browser's hint, not a verdict: it only names the cause of what happens anyway.
     offline: bool,
 }
@@ -133,6 +138,9 @@ impl Client {
             waiting_since: None,
             released: 0,
             numbering: None,
+            trailing: None,
+            moving: false,
+            could_probe: false,
             offline: false,
         }
     }
@@ -165,6 +173,7 @@ impl Client {
                 self.waiting_since = self.waiting_since.or(Some(now));
             }
             Input::Skipped { count } => self.outbox.skip(count),
+            Input::Renew => self.renew(now),
             Input::Clear => self.outbox.clear(),
             Input::Session(snapshot) => self.protocol.restore(snapshot),
             Input::Dispose => self.dispose(now),
@@ -176,6 +185,8 @@ impl Client {
                     self.heard();
                     let inbound = Inbound { route, frame, view };
                     self.ask(now, |protocol, cx| protocol.received(cx, inbound));
+                } else if self.trailing == Some(socket) {
+                    self.hear_trailing(now, Inbound { route, frame, view });
                 }
             }
             Input::Garbled { socket, fault } => {
@@ -231,7 +242,7 @@ impl Client {
                         return Output::HandOver { socket, from, count, limit };
                     }
                 }
-                Output::Transmit { socket, ref text } if self.socket() == Some(socket) => {
+                Output::Transmit { socket, ref text } if self.voice() == Some(socket) => {
                     self.outbox.passed_by(text.len() as u32);
                     return output;
                 }
@@ -306,6 +317,7 @@ impl Client {
             return Ok(());
         }
         self.journal.note(now, Fact::DisconnectAsked);
+        self.turn_back();
         if let Some(socket) = self.socket() {
             self.outputs.push_back(Output::Close { socket, code, reason: reason.clone(), awaited: true });
             self.leaving = Some(socket);
@@ -380,7 +392,8 @@ impl Client {
                 self.state = State::Opening { socket };
                 self.heartbeat.restart();
                 self.buffered = 0.0;
-                self.outputs.push_back(Output::Open { socket, address: self.protocol.address() });
+                let beside = self.trailing.is_some();
+                self.outputs.push_back(Output::Open { socket, address: self.protocol.address(), beside });
             }
             Err(()) => {
                 self.journal.note(now, Fact::UrlProviderFailed);
@@ -394,6 +407,7 @@ impl Client {
         if !matches!(self.state, State::Opening { socket: current } if current == socket) {
             return;
         }
+        self.turn_to_the_next(now);
         self.state = State::Handshaking { socket };
         self.journal.note(now, Fact::Opened);
         self.ask(now, |protocol, cx| protocol.opened(cx, subprotocol));
@@ -416,7 +430,14 @@ impl Client {
             self.arm_beat(now);
         }
         self.flush();
-        self.tell(Event::Connected { attempt: self.failures, recovered });
+        let told = self.arrive();
+        if !told && !recovered {
+            let (code, cause) = (CloseCode::NORMAL, Cause::ServerRestart);
+            self.tell(Event::Disconnected { code, reason: String::new(), clean: true, will_reconnect: true, cause });
+        }
+        if told || !recovered {
+            self.tell(Event::Connected { attempt: self.failures, recovered });
+        }
         self.release_held();
     }
 
@@ -438,7 +459,10 @@ impl Client {
     fn closed(&mut self, now: Instant, socket: SocketId, code: CloseCode, reason: String, clean: bool, buffered: f64) {
         if self.leaving == Some(socket) {
             self.settle_leaving(now, buffered, clean);
-        } else if self.socket() == Some(socket) {
+        } else if self.trailing == Some(socket) && matches!(self.state, State::Handshaking { .. }) {
+            // The server has turned to the next one.
+            self.trailing = None;
+        } else if self.socket() == Some(socket) || (self.trailing == Some(socket) && self.turn_back()) {
             self.buffered = buffered;
             self.lost(now, code, reason, clean, None);
         }
@@ -459,6 +483,10 @@ impl Client {
 
     /// A socket, or an attempt without one, has ended.
     fn lost(&mut self, now: Instant, code: CloseCode, reason: String, clean: bool, own: Option<Disposition>) {
+        if self.moving && self.turn_back() && own.is_none_or(|own| own.cause() != Cause::Lifecycle) {
+            self.stay(now);
+            return;
+        }
         let had_socket = self.socket().is_some();
         #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
         self.protocol.told_why(&reason);
@@ -473,6 +501,10 @@ impl Client {
     /// Whether to reconnect, and when: here and nowhere else.
     fn decide(&mut self, now: Instant, code: CloseCode, disposition: Disposition, socket: Option<(String, bool)>) {
         self.timers.stop(Timer::Attempt);
+        if self.moving && self.turn_back() {
+            self.stay(now);
+            return;
+        }
         let cause = match disposition.cause() {
             Cause::Transport if self.offline => Cause::Offline,
             cause => cause,
@@ -605,7 +637,7 @@ impl Client {
         match effect {
             Effect::Ready { recovered } => self.ready(now, recovered),
             Effect::SendNow(text) => {
-                if let Some(socket) = self.socket() {
+                if let Some(socket) = self.voice() {
                     self.outputs.push_back(Output::Transmit { socket, text });
                 }
             }
@@ -656,6 +688,8 @@ impl Client {
                 }
                 self.flush();
             }
+            #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+            Effect::Move(within_ms) => self.move_within(now, within_ms),
             #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
             Effect::Repeated => self.counters.repeated += 1.0,
             Effect::Advice { retry_after_ms, spread_ms } => {

@@ -34,6 +34,8 @@ pub enum Input<'a> {
     Skipped {
         count: u32,
     },
+    /// Another connection, in place of the one there is: before it closes, where that can be.
+    Renew,
     /// What waits is not to be sent.
     Clear,
     /// What only the protocol understands.
@@ -118,10 +120,12 @@ pub enum Output {
     Resolve {
         ticket: u32,
     },
-    /// Dial the URL that was resolved; `address` is a path, a query or both, to be put into it.
+    /// Dial the URL that was resolved; `address` is a path, a query or both, to be put into it. `beside`: the socket that
+    /// there is goes on meanwhile.
     Open {
         socket: SocketId,
         address: String,
+        beside: bool,
     },
     /// A control frame.
     Transmit {

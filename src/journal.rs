@@ -24,6 +24,7 @@ pub enum Fact {
     Stable,
     GaveUp { attempts: u32 },
     Unsent { count: u32 },
+    Moving,
 }
 
 const LENGTH: usize = 64;
@@ -89,6 +90,7 @@ impl Fact {
                 signal
             }
             Self::PutAway => "the browser puts the page away",
+            Self::Moving => "moving: another socket is dialled before this one closes",
             Self::Probing => "asking for a sign of life",
             Self::Stable => "stable: earlier failures are forgiven",
             Self::GaveUp { attempts } => {

@@ -65,12 +65,14 @@ pub enum Timer {
     Hold,
     /// The earliest time to live in the queue ends.
     Expiry,
+    /// The next socket is dialled beside this one.
+    Move,
     /// A socket that was told to close has had its time.
     Leave,
 }
 
 impl Timer {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Attempt,
         Self::Protocol,
         Self::Retry,
@@ -80,6 +82,7 @@ impl Timer {
         Self::Drain,
         Self::Hold,
         Self::Expiry,
+        Self::Move,
         Self::Leave,
     ];
 }

@@ -21,6 +21,7 @@ impl Client {
             State::Idle => Status::Idle,
             State::Closed => Status::Closed,
             State::Ready { .. } => Status::Connected,
+            _ if self.moving => Status::Connected,
             State::Waiting { .. } => Status::Reconnecting,
             State::Restoring | State::Resolving { .. } | State::Opening { .. } | State::Handshaking { .. } => {
                 if self.failures == 0 && self.counters.connections == 0 {

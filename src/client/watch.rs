@@ -28,6 +28,7 @@ impl Client {
                     self.ask(now, |protocol, cx| protocol.timeout(cx));
                 }
                 Timer::Retry => self.attempt(now),
+                Timer::Move => self.move_over(now),
                 Timer::Stable => {
                     self.failures = 0;
                     self.journal.note(now, Fact::Stable);

@@ -235,6 +235,11 @@ pub trait Protocol {
     /// A frame came.
     fn received(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>);
 
+    /// A frame came on the socket before, which ends: what comes again on this one is nobody's business there.
+    fn trailing(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
+        let _ = (cx, inbound);
+    }
+
     /// The deadline set by `Context::set_timer` has come.
     fn timeout(&mut self, cx: &mut Context<'_>);
 
@@ -336,6 +341,8 @@ pub enum Effect {
     Acked(u32),
     #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
     Repeated,
+    #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
+    Move(u64),
     Advice {
         retry_after_ms: f64,
         spread_ms: Option<f64>,
@@ -448,6 +455,11 @@ impl Context<'_> {
     /// A frame that had come before: nobody hears of it.
     pub fn repeated(&mut self) {
         self.effects.push(Effect::Repeated);
+    }
+
+    /// The connection will end: the next had better stand before, within this time.
+    pub fn move_within(&mut self, within_ms: u64) {
+        self.effects.push(Effect::Move(within_ms));
     }
 
     pub fn resumed(&mut self, from: f64, to: f64) {

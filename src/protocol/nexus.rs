@@ -23,10 +23,11 @@ const PONG: Route = Route(5);
 const ADVICE: Route = Route(6);
 const CLOSING: Route = Route(7);
 const ACK: Route = Route(8);
+const MOVING: Route = Route(9);
 
 /// The types behind the session's own, and the events that they become: those that the protocol understands as well come
 /// first, as numbered above.
-const TYPES: [(&str, Becomes); 13] = [
+const TYPES: [(&str, Becomes); 14] = [
     ("session-resumed", Becomes::Nothing),
     ("session-refused", Becomes::Nothing),
     ("gateway-offer", Becomes::Nothing),
@@ -34,6 +35,7 @@ const TYPES: [(&str, Becomes); 13] = [
     ("server-advice", Becomes::Nothing),
     ("gateway-closing", Becomes::Nothing),
     ("delivery-ack", Becomes::Nothing),
+    ("gateway-moving", Becomes::Nothing),
     ("chat", Becomes::Event("chat-message")),
     ("chat-message", Becomes::Event("chat-message")),
     ("status-update", Becomes::Event("status-update")),
@@ -290,6 +292,8 @@ impl Nexus {
                 }
             }
             CLOSING => cx.hold(),
+            // Half of the time is for the handshake.
+            MOVING => cx.move_within(inbound.view.number("withinMs").map_or(0.0, |ms| ms / 2.0) as u64),
             OFFER => {
                 if inbound.view.boolean("ping") == Some(true) {
                     cx.offer_probe();
@@ -329,7 +333,7 @@ impl Protocol for Nexus {
     }
 
     fn control_routes(&self) -> u32 {
-        ACK.0
+        MOVING.0
     }
 
     fn opened(&mut self, cx: &mut Context<'_>, _subprotocol: &str) {
@@ -375,7 +379,7 @@ impl Protocol for Nexus {
                 cx.emit(inbound);
             }
             // An offer precedes everything and answers nothing: it does not make a connection ready.
-            RESUMED | REFUSED | OFFER | PONG | ADVICE | CLOSING | ACK => self.control(cx, inbound),
+            RESUMED | REFUSED | OFFER | PONG | ADVICE | CLOSING | ACK | MOVING => self.control(cx, inbound),
             _ => {
                 match self.phase {
                     Phase::Greeting => self.become_ready(cx, false),
@@ -386,6 +390,13 @@ impl Protocol for Nexus {
                     cx.emit(inbound);
                 }
             }
+        }
+    }
+
+    fn trailing(&mut self, cx: &mut Context<'_>, inbound: Inbound<'_>) {
+        let control = inbound.route != Route::NONE && inbound.route.0 <= MOVING.0;
+        if !control && !inbound.view.has("$seq") {
+            cx.emit(inbound);
         }
     }
 

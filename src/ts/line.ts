@@ -56,6 +56,14 @@ export abstract class Line<O extends LineOptions = Options> extends EventTarget 
   }
 
   /**
+   * Another connection in place of the one there is, with what the url function says now: new credentials, say. Where the
+   * gateway acknowledges, the next is ready before this one closes, and nobody notices.
+   */
+  renew(): void {
+    this.act((page) => page.renew());
+  }
+
+  /**
    * Ends the line until `connect`. What is queued stays queued. Throws `close.code`, `close.reason`.
    * @param code 1000 (default) or 3000 to 4999
    * @param reason at most 123 bytes of UTF-8

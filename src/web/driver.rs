@@ -83,8 +83,8 @@ impl Driver {
         match output {
             Output::Restore => self.store.restore(),
             Output::Resolve { ticket } => self.env.resolve(ticket),
-            Output::Open { socket, address } => {
-                if !self.socket.open(socket.0, &address) {
+            Output::Open { socket, address, beside } => {
+                if !self.socket.open(socket.0, &address, beside) {
                     return Done::Answered(Input::Closed {
                         socket,
                         code: CloseCode::ABNORMAL,

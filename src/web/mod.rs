@@ -218,6 +218,7 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
         29 => Input::Skipped { count: a },
         30 => Input::Kept { bytes: a, ttl_ms: given(x) },
         31 => Input::Clear,
+        32 => Input::Renew,
         _ => {
             driver.client().set_retry(f64::from(a), f64::from(b), x);
             return 0;

@@ -2,7 +2,7 @@
 
 import { Env } from "./env.js";
 import { Events } from "./events.js";
-import { COMMAND, CONNECT, DISCONNECT, DISPOSE, POLICY, RETRY, Rust, SESSION } from "./rust.js";
+import { COMMAND, CONNECT, DISCONNECT, DISPOSE, POLICY, RENEW, RETRY, Rust, SESSION } from "./rust.js";
 import { Socket } from "./socket.js";
 import { Store } from "./storage.js";
 
@@ -45,6 +45,10 @@ export class Page {
     this.rust.tell(CONNECT);
   }
 
+  renew() {
+    this.rust.tell(RENEW);
+  }
+
   disconnect(code, reason) {
     this.rust.say([reason], DISCONNECT, code);
   }
@@ -73,7 +77,7 @@ export class Page {
 
   stop() {
     this.env.dispose();
-    if (this.socket.ws) this.socket.abandon("");
+    while (this.socket.ws) this.socket.abandon("");
   }
 
   explain() {

@@ -51,6 +51,7 @@ export const SKIPPED = 29;
 /** a: bytes, x: what is left of ttlMs or NaN */
 export const KEPT = 30;
 export const CLEAR = 31;
+export const RENEW = 32;
 
 // What a handle hears, and what a page asks of a protocol: as in src/protocol/mod.rs.
 

@@ -33,6 +33,8 @@ export class Socket {
     this.ackedBefore = 0;
     this.ws = undefined;
     this.id = 0;
+    // The socket before, while the next one takes over.
+    this.trailing = undefined;
   }
 
   // A row of the table. The protocol's come first; the page's own change them or follow.
@@ -56,8 +58,8 @@ export class Socket {
     else this.topics.delete(topic);
   }
 
-  open(id, address) {
-    if (this.ws) this.abandon("");
+  open(id, address, beside) {
+    if (this.ws && !beside) this.abandon("");
     const { rust } = this;
     let ws;
     try {
@@ -65,6 +67,7 @@ export class Socket {
     } catch {
       return false;
     }
+    if (beside) this.trailing = { ws: this.ws, id: this.id };
     this.ws = ws;
     this.id = id;
     ws.onopen = () => rust.say([ws.protocol], OPENED, id);
@@ -79,7 +82,12 @@ export class Socket {
   }
 
   transmit(id, text) {
-    if (this.ws && id === this.id) this.ws.send(text);
+    this.named(id)?.send(text);
+  }
+
+  named(id) {
+    const { trailing } = this;
+    return id === this.id ? this.ws : id === trailing?.id ? trailing.ws : undefined;
   }
 
   buffered() {
@@ -87,23 +95,27 @@ export class Socket {
   }
 
   close(id, code, reason, givenUp) {
-    if (!this.ws || id !== this.id) return;
-    if (givenUp || this.ws.readyState === 0) this.abandon(reason);
-    else this.ws.close(code, reason);
+    const ws = this.named(id);
+    if (!ws) return;
+    if (givenUp || ws.readyState === 0) this.abandon(reason, ws, code);
+    else ws.close(code, reason);
   }
 
   // What it still says is nobody's business. Chromium opens one socket at a time to a server, so one that hangs in
   // connecting has to be closed for the next to be tried; WebKit breaks by that, and has it closed once it has opened.
-  abandon(reason) {
-    const { ws } = this;
+  abandon(reason, ws = this.ws, code = 4000) {
     this.forget(ws);
     if (ws.readyState === 0 && WEBKIT) ws.onopen = () => ws.close();
-    else ws.close(4000, reason);
+    else ws.close(code, reason);
   }
 
   forget(ws) {
     ws.onopen = ws.onmessage = ws.onclose = null;
-    if (this.ws === ws) this.ws = undefined;
+    const { trailing } = this;
+    if (trailing?.ws === ws) this.trailing = undefined;
+    if (this.ws !== ws) return;
+    this.ws = undefined;
+    if (trailing) Object.assign(this, trailing, { trailing: undefined });
   }
 
   receive(text, id, rust) {

@@ -19,9 +19,9 @@ extern "C" {
     pub fn offer(this: &Socket, subprotocol: &str);
 
     /// Dials the URL that was resolved, with `address` put into it. What a browser refuses at once (an insecure URL on a
-    /// secure page, say) is `false`.
+    /// secure page, say) is `false`. `beside`: the socket that there is goes on, until one of the two is closed.
     #[wasm_bindgen(method)]
-    pub fn open(this: &Socket, id: u32, address: &str) -> bool;
+    pub fn open(this: &Socket, id: u32, address: &str, beside: bool) -> bool;
 
     /// Frames with this topic are the handle's; nobody's where it is 0.
     #[cfg(feature = "handles")]

@@ -305,7 +305,7 @@ impl<B: Browser> Line<B> {
                     self.answer(Input::Resolved { ticket, answer });
                 }
             }
-            Output::Open { socket, address } => {
+            Output::Open { socket, address, .. } => {
                 self.saw(Seen::Open(socket.0, address));
                 self.latest_socket = Some(socket);
                 self.browser.open(self.now, socket);

@@ -251,6 +251,7 @@ pub fn input<B: Browser>(line: &mut Line<B>, text: &str) -> Result<Result<(), Ap
             Ok(())
         }
         "clear" => line.feed(Input::Clear),
+        "renew" => line.feed(Input::Renew),
         "away" => line.feed(Input::Signal(Signal::PutAway)),
         "session" => line.feed(Input::Session(snapshot(rest)?)),
         "stored" => match stored(rest)? {

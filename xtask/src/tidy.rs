@@ -10,7 +10,7 @@ use crate::project::{Project, walk};
 const LONGEST: usize = 800;
 
 /// What each file of the core may use of the crate, by module: the wall between policy, protocols and the browser.
-const MAY_USE: [(&str, &[&str]); 25] = [
+const MAY_USE: [(&str, &[&str]); 26] = [
     ("error", &[]),
     ("time", &[]),
     ("wire", &["error"]),
@@ -26,6 +26,7 @@ const MAY_USE: [(&str, &[&str]); 25] = [
     ("protocol/hermes/*", &["protocol", "time", "wire"]),
     ("protocol/action_cable/*", &["protocol", "time", "wire"]),
     ("protocol/openclaw/*", &["error", "protocol", "time", "wire"]),
+    ("client/handover", &["contract", "error", "journal", "outbox", "protocol", "time", "wire"]),
     ("client/questions", &["contract", "protocol", "time"]),
     ("client/watch", &["config", "contract", "error", "heartbeat", "journal", "time", "wire"]),
     ("contract", &["error", "outbox", "protocol", "session", "time", "wire"]),
