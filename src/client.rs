@@ -185,7 +185,7 @@ impl Client {
                     self.heard();
                     let inbound = Inbound { route, frame, view };
                     self.ask(now, |protocol, cx| protocol.received(cx, inbound));
-                } else if self.trailing == Some(socket) {
+                } else if handover::HERE && self.trailing == Some(socket) {
                     self.hear_trailing(now, Inbound { route, frame, view });
                 }
             }
@@ -459,10 +459,11 @@ impl Client {
     fn closed(&mut self, now: Instant, socket: SocketId, code: CloseCode, reason: String, clean: bool, buffered: f64) {
         if self.leaving == Some(socket) {
             self.settle_leaving(now, buffered, clean);
-        } else if self.trailing == Some(socket) && matches!(self.state, State::Handshaking { .. }) {
+        } else if handover::HERE && self.trailing == Some(socket) && matches!(self.state, State::Handshaking { .. }) {
             // The server has turned to the next one.
             self.trailing = None;
-        } else if self.socket() == Some(socket) || (self.trailing == Some(socket) && self.turn_back()) {
+        } else if self.socket() == Some(socket) || (handover::HERE && self.trailing == Some(socket) && self.turn_back())
+        {
             self.buffered = buffered;
             self.lost(now, code, reason, clean, None);
         }
@@ -483,7 +484,7 @@ impl Client {
 
     /// A socket, or an attempt without one, has ended.
     fn lost(&mut self, now: Instant, code: CloseCode, reason: String, clean: bool, own: Option<Disposition>) {
-        if self.moving && self.turn_back() && own.is_none_or(|own| own.cause() != Cause::Lifecycle) {
+        if handover::HERE && self.moving && self.turn_back() && own.is_none_or(|own| own.cause() != Cause::Lifecycle) {
             self.stay(now);
             return;
         }
@@ -501,7 +502,7 @@ impl Client {
     /// Whether to reconnect, and when: here and nowhere else.
     fn decide(&mut self, now: Instant, code: CloseCode, disposition: Disposition, socket: Option<(String, bool)>) {
         self.timers.stop(Timer::Attempt);
-        if self.moving && self.turn_back() {
+        if handover::HERE && self.moving && self.turn_back() {
             self.stay(now);
             return;
         }

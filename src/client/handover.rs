@@ -14,8 +14,12 @@ use crate::time::{Instant, Timer};
 use crate::wire::{CloseCode, SocketId};
 use alloc::string::String;
 
+/// A build without numbered messages has none of it, and carries nothing for it.
+pub(super) const HERE: bool = cfg!(any(feature = "delivery", not(target_arch = "wasm32")));
+
 impl Client {
     /// Moves to another socket, within a time that is drawn: others are told as well.
+    #[cfg(any(feature = "delivery", not(target_arch = "wasm32")))]
     pub(super) fn move_within(&mut self, now: Instant, within_ms: u64) {
         if matches!(self.state, State::Ready { .. }) && self.outbox.is_numbered() {
             let wait_ms = self.chance.below(within_ms as f64);
@@ -74,7 +78,7 @@ impl Client {
 
     /// The next socket is open. From here on the old one's word does not count, nor what it has taken.
     pub(super) fn turn_to_the_next(&mut self, now: Instant) {
-        if self.trailing.is_some() {
+        if HERE && self.trailing.is_some() {
             self.timers.stop(Timer::Protocol);
             self.outbox.socket_lost(now, 0.0, End::Abrupt);
             self.ask(now, |protocol, cx| protocol.disconnected(cx, CloseCode::NORMAL));
@@ -83,14 +87,17 @@ impl Client {
 
     /// The next socket is ready. Answers whether the page has to hear of it: not where everything goes on as it was.
     pub(super) fn arrive(&mut self) -> bool {
-        if let Some(socket) = self.trailing.take() {
+        if HERE && let Some(socket) = self.trailing.take() {
             self.close_unheard(socket, CloseCode::NORMAL);
         }
-        !core::mem::take(&mut self.moving)
+        !HERE || !core::mem::take(&mut self.moving)
     }
 
     /// The end of a handover that has not succeeded. Answers whether the old socket is the current one again.
     pub(super) fn turn_back(&mut self) -> bool {
+        if !HERE {
+            return false;
+        }
         self.moving = false;
         let Some(old) = self.trailing.take() else {
             return false;

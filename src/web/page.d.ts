@@ -44,6 +44,7 @@ export declare class Page {
   disconnect(code: number, reason: string): void;
   save(data: object): void;
   forget(): void;
+  renew(): void;
   retry(baseMs: number, maxMs: number, maxAttempts: number): void;
   explain(): string[];
   stats(): Record<string, number>;
