@@ -140,9 +140,9 @@ export interface LineOptions {
    */
   routes?: Record<string, string | null>;
   reconnect?: {
-    /** Ceiling of the first wait in milliseconds; with full jitter the wait is half of it on average. Default 4000 (1000 in `moorline/nexus`). */
+    /** Ceiling of the first wait in milliseconds, and of the wait after the network is back; with full jitter the wait is half of it on average. Default 4000 (1000 in `moorline/nexus`). */
     baseDelayMs?: number;
-    /** Ceiling of every wait by backoff, in milliseconds; what the gateway asks for may be longer. Default 30000. */
+    /** Ceiling of every wait by backoff, in milliseconds; what the gateway asks for (1012, 1013, advice) may be longer: up to 55 s where it names no wait. Default 30000. */
     maxDelayMs?: number;
     /** Growth of the ceiling from one failure to the next. Default 2. */
     factor?: number;

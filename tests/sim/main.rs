@@ -14,6 +14,8 @@ mod world;
 
 /// Action Cable beyond its page.
 mod action_cable;
+/// Crowds that lose their server at once.
+mod herd;
 /// Hermes beyond its page.
 mod hermes;
 /// JSON-RPC beyond its page.

@@ -33,6 +33,8 @@ cargo xtask <command>
   sizes [--bless]                 weigh the package against its budgets and tests/golden/sizes.json; --bless rewrites it
   bench [arguments]               measure moorline against its peers in headless Chromium; arguments go to the bench
   bench cable [--rounds 3]        measure how soon Action Cable is back after a loss of the server, with Rails' client and ours
+  bench herd [--clients 1000000] [--seeds 1] [--readme README.md]
+                                  simulate a million clients that lose their server at once: ours and the peers', by their own code
   bench loss [arguments]          measure what moorline and its peers lose, double and notice on a dead path, in headless Chromium
   pack                            make the npm tarball in target/
   setup                           set up all that any command needs, so that later ones need no network
@@ -125,6 +127,7 @@ fn command(words: &[OsString]) -> Result<Ending, Stop> {
             match more.split_first() {
                 Some((word, more)) if word == "cable" => rails::bench(&Project::find()?, more)?,
                 Some((word, more)) if word == "loss" => serve::loss(&Project::find()?, more)?,
+                Some((word, more)) if word == "herd" => serve::herd(&Project::find()?, more)?,
                 _ => serve::bench(&Project::find()?, more)?,
             }
             Ok(Ending::Silent)

@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use crate::package::{self, Variant};
 use crate::project::Project;
-use crate::run::{Stop, say};
+use crate::run::{Step, Stop, say};
 use crate::{layers, setup};
 
 /// Serves the world until it is told to stop.
@@ -80,6 +80,31 @@ pub fn bench(project: &Project, more: &[OsString]) -> Result<(), Stop> {
 pub fn loss(project: &Project, more: &[OsString]) -> Result<(), Stop> {
     setup::peers(project)?;
     measure(project, "tests/bench/loss/run.mjs", more, "cargo xtask bench loss")
+}
+
+/// Simulates a crowd that loses its server: the peers' own code on a clock of the bench's, then all of them in one model.
+pub fn herd(project: &Project, more: &[OsString]) -> Result<(), Stop> {
+    let more = if more.first().is_some_and(|word| word == "--") { &more[1..] } else { more };
+    setup::packages(project)?;
+    setup::peers(project)?;
+    let waits = project.target.join("herd");
+    // What a former lock file's peers did is not asked for.
+    let _ = std::fs::remove_dir_all(&waits);
+    let again = "Type `cargo xtask bench herd` to run it again.";
+    let mut node = project.command("node");
+    node.arg("tests/bench/herd/peers.mjs").arg(&waits);
+    Step::new("the peers' waits, by their own code", &project.logs, &mut node).succeed(again)?;
+    say("· a million clients for each, on virtual time: a minute or two, and up to 4 GB");
+    let mut bench = project.cargo();
+    bench
+        .args(["bench", "--quiet", "--package", "moorline", "--bench", "herd", "--", "--peers"])
+        .arg(&waits)
+        .args(more);
+    let status = bench.status().map_err(|error| Stop(format!("cargo could not be started: {error}.")))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Stop(format!("The bench ended with {status}. {again}")))
 }
 
 fn measure(project: &Project, script: &str, more: &[OsString], again: &str) -> Result<(), Stop> {

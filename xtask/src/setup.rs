@@ -365,7 +365,8 @@ pub fn packages(project: &Project) -> Result<(), Stop> {
 
 /// What only a bench compares with.
 pub fn peers(project: &Project) -> Result<(), Stop> {
-    npm(project, "tests/bench/loss")
+    npm(project, "tests/bench/loss")?;
+    npm(project, "tests/bench/herd")
 }
 
 /// Installs what the lock file in a folder names.

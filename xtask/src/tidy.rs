@@ -448,7 +448,7 @@ fn a_pinned_version_is_written_once() {
         let read: fn(&str) -> Option<&str> = match file.path.as_str() {
             "Cargo.toml" => |line| line.split_once("\"=")?.1.split('"').next(),
             "xtask/src/setup.rs" => |line| line.strip_prefix("const WASM_PACK: &str = \"")?.strip_suffix("\";"),
-            "tests/e2e/package.json" | "tests/bench/loss/package.json" => |line| {
+            "tests/e2e/package.json" | "tests/bench/loss/package.json" | "tests/bench/herd/package.json" => |line| {
                 let (_, version) = line.strip_suffix(',').unwrap_or(line).split_once("\": \"")?;
                 version.strip_suffix('"').filter(|version| version.starts_with(|c: char| c.is_ascii_digit()))
             },
