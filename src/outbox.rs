@@ -74,8 +74,9 @@ pub enum End {
     Abrupt,
 }
 
-/// How long a message may have been on its way when a close came from the other side.
-const CROSSING_MS: u64 = 2000;
+/// How old a message that crossed a close from the other side may be when we hear of it: Chromium waits two seconds for the
+/// server to let go of the connection before it tells, and a busy page listens later.
+const CROSSING_MS: u64 = 5000;
 /// How many messages that left the browser may still turn out to be of unknown fate.
 const DOUBT_MESSAGES: u32 = 1000;
 /// How long a message that left the browser may still turn out to be of unknown fate.
