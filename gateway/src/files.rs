@@ -34,7 +34,8 @@ async fn nothing_here() -> (StatusCode, &'static str) {
 
 fn dressed(mut response: Response, csp: Option<HeaderValue>) -> Response {
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Asked for anew each time. A page that may not be stored is not kept by the back/forward cache either.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let html = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if html {
