@@ -2,6 +2,7 @@
 // `cargo xtask test e2e` and `cargo xtask test pack` set them.
 import { defineConfig } from "@playwright/test";
 import type { Client } from "./cable/site.js";
+import type { Name } from "./lifecycle/engine.js";
 
 const executablePath = process.env["MOORLINE_CHROMIUM"];
 if (!executablePath) throw new Error("MOORLINE_CHROMIUM is not set: type `cargo xtask test e2e`");
@@ -9,7 +10,7 @@ if (!executablePath) throw new Error("MOORLINE_CHROMIUM is not set: type `cargo 
 // A worker that forces colours and a caller who wants none make Node warn in every process that a test starts.
 delete process.env["NO_COLOR"];
 
-export default defineConfig<{ client: Client }>({
+export default defineConfig<{ client: Client }, { engineName: Name }>({
   testDir: ".",
   outputDir: "test-results",
   workers: 2,
@@ -41,7 +42,11 @@ export default defineConfig<{ client: Client }>({
     },
   },
   projects: [
-    { name: "e2e", testMatch: "*.spec.ts", testIgnore: ["pack/**", "cable/**"] },
+    { name: "e2e", testMatch: "*.spec.ts", testIgnore: ["pack/**", "cable/**", "lifecycle/**"] },
+    // One set of scenarios in three engines; lifecycle/engine.ts starts each of them.
+    { name: "chromium", testDir: "./lifecycle", use: { engineName: "chromium" } },
+    { name: "firefox", testDir: "./lifecycle", use: { engineName: "firefox" } },
+    { name: "webkit", testDir: "./lifecycle", use: { engineName: "webkit" } },
     // One script over two imports, against a real Rails server.
     { name: "cable-rails", testDir: "./cable", testMatch: "consumer.spec.ts", timeout: 120_000, use: { client: "@rails/actioncable" } },
     { name: "cable-moorline", testDir: "./cable", testMatch: "*.spec.ts", timeout: 120_000, use: { client: "moorline/action-cable" } },

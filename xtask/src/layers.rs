@@ -9,9 +9,9 @@ use std::time::Instant;
 use crate::package::{self, PROTOCOLS, Variant, own_flags};
 use crate::project::Project;
 use crate::run::{Done, Step, Stop, about, last_lines, say};
-use crate::{rails, setup, sizes};
+use crate::{engines, rails, setup, sizes};
 
-pub const GROUPS: [&str; 7] = ["lint", "native", "browser", "e2e", "cable", "pack", "all"];
+pub const GROUPS: [&str; 8] = ["lint", "native", "browser", "e2e", "engines", "cable", "pack", "all"];
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// One layer: which groups ask for it, what it is called, what it needs, how it runs.
@@ -31,33 +31,44 @@ struct Tally {
     skipped: u32,
     /// Why the whole layer was skipped: this machine lacks what only this layer needs.
     lacks: Option<String>,
+    /// Which browser engines it ran in, by name and version; and which of them this machine lacks, and why.
+    engines: Vec<String>,
+    missing: Vec<String>,
 }
 
 impl Tally {
-    const ONE: Tally = Tally { passed: 1, failed: 0, skipped: 0, lacks: None };
+    const ONE: Tally =
+        Tally { passed: 1, failed: 0, skipped: 0, lacks: None, engines: Vec::new(), missing: Vec::new() };
 
     fn skipped(lacks: String) -> Tally {
         Tally { skipped: 1, lacks: Some(lacks), ..Tally::default() }
     }
 }
 
-const LAYERS: [Layer; 13] = [
+const LAYERS: [Layer; 14] = [
     Layer { groups: &["lint"], name: "format", needs: &[], applies: |_| true, run: format },
     Layer { groups: &["lint"], name: "clippy", needs: &[], applies: |_| true, run: clippy },
     Layer { groups: &["lint"], name: "clippy wasm32", needs: &[], applies: |_| true, run: clippy_wasm },
     Layer { groups: &["native"], name: "native", needs: &[], applies: |_| true, run: native },
-    Layer { groups: &["e2e", "cable", "pack"], name: "build", needs: &[], applies: |_| true, run: build },
+    Layer { groups: &["e2e", "engines", "cable", "pack"], name: "build", needs: &[], applies: |_| true, run: build },
     Layer { groups: &["pack"], name: "sizes", needs: &["build"], applies: |_| true, run: weigh },
     Layer { groups: &["pack"], name: "types", needs: &["build"], applies: has_types, run: types },
     Layer { groups: &["browser"], name: "browser", needs: &[], applies: has_web, run: browser },
     Layer { groups: &["e2e"], name: "build self-test", needs: &["build"], applies: has_e2e, run: build_self_test },
-    Layer { groups: &["e2e", "pack"], name: "gateway", needs: &[], applies: |_| true, run: gateway_layer },
+    Layer { groups: &["e2e", "engines", "pack"], name: "gateway", needs: &[], applies: |_| true, run: gateway_layer },
     Layer {
         groups: &["e2e"],
         name: "e2e",
         needs: &["build", "build self-test", "gateway"],
         applies: has_e2e,
         run: e2e,
+    },
+    Layer {
+        groups: &["engines"],
+        name: "engines",
+        needs: &["build", "gateway"],
+        applies: has_lifecycle,
+        run: lifecycle,
     },
     Layer { groups: &["cable"], name: "cable", needs: &["build"], applies: has_cable, run: cable },
     Layer { groups: &["pack"], name: "pack", needs: &["build", "gateway"], applies: has_pack, run: pack },
@@ -88,6 +99,11 @@ pub fn run(project: &Project, group: &str) -> Result<bool, Stop> {
                 total.passed += tally.passed;
                 total.failed += tally.failed;
                 total.skipped += tally.skipped;
+                total.engines.extend(tally.engines.iter().cloned());
+                for engine in &tally.missing {
+                    say(format_args!("– {}: {engine}", layer.name));
+                    skipped.push(format!("{}: {engine}", layer.name));
+                }
                 if let Some(lacks) = tally.lacks {
                     say(format_args!("– {}: skipped. {lacks}", layer.name));
                     skipped.push(format!("{}: {}", layer.name, lacks.lines().last().unwrap_or_default()));
@@ -118,7 +134,8 @@ pub fn run(project: &Project, group: &str) -> Result<bool, Stop> {
     for layer in skipped {
         say(format_args!("skipped: {layer}"));
     }
-    say(format_args!("moorline: {}", outcomes(&total)));
+    let engines = if total.engines.is_empty() { String::new() } else { format!(", in {}", total.engines.join(", ")) };
+    say(format_args!("moorline: {}{engines}", outcomes(&total)));
     // Where nothing ran, nothing was shown to work.
     Ok(failed.is_empty() && total.passed > 0)
 }
@@ -253,6 +270,30 @@ fn e2e(project: &Project) -> Result<Tally, Stop> {
     playwright(project, "e2e", None)
 }
 
+/// One set of scenarios in three engines. One that cannot be had is said, and its scenarios are counted as skipped.
+fn lifecycle(project: &Project) -> Result<Tally, Stop> {
+    setup::packages(project)?;
+    let found = engines::find(project);
+    let mut runner = project.command(project.node_bin("playwright"));
+    runner.current_dir(&project.e2e);
+    environment(project, &mut runner)?;
+    runner.arg("test");
+    for engine in &found {
+        engine.tell(&mut runner);
+        runner.arg(format!("--project={}", engine.project));
+    }
+    let names: Vec<String> = found.iter().filter_map(engines::Engine::version).collect();
+    let log = project.logs.join("playwright-engines.log");
+    let label = format!("playwright lifecycle, in {}", names.join(", "));
+    let done = Step::new(label, &project.logs, &mut runner).log(log).limit(1800).finish()?;
+    let missing = found.iter().filter_map(|engine| {
+        let reason = engine.found.as_ref().err()?;
+        Some(format!("{} is missing. {}", engine.name, reason.to_string().lines().last().unwrap_or_default()))
+    });
+    let tally = counted(done, "Type `cargo xtask test engines` to run them alone.")?;
+    Ok(Tally { missing: missing.collect(), engines: names, ..tally })
+}
+
 /// Against a real Rails server. Where there is none and none can be had, that is said and counted, and is no failure.
 fn cable(project: &Project) -> Result<Tally, Stop> {
     let rails = match rails::find(project) {
@@ -360,6 +401,10 @@ fn has_types(project: &Project) -> bool {
 
 fn has_e2e(project: &Project) -> bool {
     specs(&project.e2e)
+}
+
+fn has_lifecycle(project: &Project) -> bool {
+    specs(&project.e2e.join("lifecycle"))
 }
 
 fn has_cable(project: &Project) -> bool {

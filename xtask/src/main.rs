@@ -2,6 +2,7 @@
 //! part of the machine that it needs.
 #![allow(clippy::disallowed_methods, reason = "a tool may read the clock; the core may not")]
 
+mod engines;
 mod layers;
 mod names;
 mod package;
@@ -27,8 +28,8 @@ const HELP: &str = "\
 cargo xtask <command>
 
   demo [--port 8787] [-- flags]   build, start the gateway and serve the 3D world; flags go to the gateway
-  test [lint|native|browser|e2e|cable|pack|all]
-                                  run the tests, all of them unless told; sets up what is missing, a browser too
+  test [lint|native|browser|e2e|engines|cable|pack|all]
+                                  run the tests, all of them unless told; sets up what is missing, browsers too
   build [--dev] [--self-test]     build the package into pkg/ and say what it weighs
   sizes [--bless]                 weigh the package against its budgets and tests/golden/sizes.json; --bless rewrites it
   bench [arguments]               measure moorline against its peers in headless Chromium; arguments go to the bench
@@ -41,7 +42,7 @@ cargo xtask <command>
   help                            this
 
 `cargo test` alone, with no network and no browser, is the quick loop.
-CHROMIUM and CHROMEDRIVER name a browser and its driver, MOORLINE_CACHE the folder where tools are kept.";
+CHROMIUM, CHROMEDRIVER and FIREFOX name browsers and a driver, MOORLINE_CACHE the folder where tools are kept.";
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = env::args_os().skip(1).collect();

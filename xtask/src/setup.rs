@@ -6,10 +6,11 @@ use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::project::{Project, fingerprint};
-use crate::rails;
 use crate::run::{Step, Stop, about, answer, say};
+use crate::{engines, rails};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// The name that Debian's compiler gets in rustup.
@@ -19,6 +20,8 @@ const WASM_PACK: &str = "0.15.1";
 const NODE: (u32, u32) = (20, 19);
 const DEBIAN_RUST: [&str; 6] =
     ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "rust-web-clippy", "rustfmt-web"];
+/// Whether this run has asked for Debian's list of packages.
+static REFRESHED: AtomicBool = AtomicBool::new(false);
 const DEBIAN_LIB: &str = "/usr/lib/rustlib/wasm32-unknown-unknown";
 
 /// Sets everything up at once.
@@ -33,6 +36,7 @@ pub fn all(project: &Project) -> Result<(), Stop> {
     peers(project)?;
     let browser = browser(project)?;
     let driver = driver(project)?;
+    let engines = engines::find(project);
     let rails = rails::find(project);
     let shown = |mut command: Command, flag: &str| {
         answer(command.arg(flag)).and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default()
@@ -50,6 +54,14 @@ pub fn all(project: &Project) -> Result<(), Stop> {
     say(format_args!("  node            {}", shown(project.command("node"), "--version")));
     say(format_args!("  browser         {}", browser.display()));
     say(format_args!("  chromedriver    {}", driver.display()));
+    for engine in &engines {
+        // Only the lifecycle tests want more than one, and what is missing is skipped there.
+        let version = engine.version().unwrap_or_else(|| match &engine.found {
+            Ok(_) => engine.name.to_owned(),
+            Err(stop) => format!("no {}. {stop}", engine.name),
+        });
+        say(format_args!("  engine          {version}"));
+    }
     say(match rails {
         Ok(rails) => format!("  rails           {}", rails.versions),
         // Only the tests against Rails want it, and they can be skipped.
@@ -483,8 +495,10 @@ pub fn apt(project: &Project, packages: &[&str], ways: &str) -> Result<(), Stop>
     let log = project.logs.join("apt.log");
     let mut update = root(&["apt-get"]).ok_or_else(refused)?;
     update.args(wait).arg("update");
-    // A list that could not be refreshed may still be good enough.
-    Step::new("apt-get update", &project.logs, &mut update).log(log.clone()).append().limit(600).finish()?;
+    // A list that could not be refreshed may still be good enough, and once in a run is.
+    if !REFRESHED.swap(true, Ordering::Relaxed) {
+        Step::new("apt-get update", &project.logs, &mut update).log(log.clone()).append().limit(600).finish()?;
+    }
     let mut install = root(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]).ok_or_else(refused)?;
     install.args(wait).args(["-y", "install", "--no-install-recommends", "--no-remove"]).args(&missing);
     Step::new(format!("apt-get install {names}"), &project.logs, &mut install)

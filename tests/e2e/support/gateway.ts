@@ -40,8 +40,7 @@ export interface GatewayState {
 }
 export interface Faults {
   delayMs?: number;
-  /** In both directions, or in one: towards the gateway ("up") or the page ("down"). */
-  stall?: boolean | "up" | "down";
+  stall?: boolean;
   refuse?: boolean;
   reset?: boolean;
   halfOpen?: boolean;
