@@ -1,7 +1,7 @@
 //! What a session's numbered traffic leaves behind: how far each stream of messages was taken, and the feed of frames
 //! that can be repeated. Pure. What goes over a connection, and when, is world/delivery.rs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -199,6 +199,15 @@ impl Feed {
         }
         let gap = Gap { from: seen + 1, to: Some(self.dropped), reason: "trimmed" };
         Recovery { recovered: false, from: self.dropped + 1, to: self.newest, gap: Some(gap) }
+    }
+
+    /// Takes over the frames that go with its numbers, and those that are newer.
+    pub fn refill(&mut self, frames: BTreeMap<u64, Utf8Bytes>, keep: usize) {
+        let frames = frames.into_iter().filter(|(number, _)| *number > self.dropped);
+        self.kept = frames.collect();
+        self.bytes = self.kept.iter().map(|(_, frame)| frame.len()).sum();
+        self.newest = self.kept.back().map_or(self.newest, |(number, _)| self.newest.max(*number));
+        self.trim(keep);
     }
 
     fn forget(&mut self, upto: u64) {

@@ -27,11 +27,66 @@ struct Plan {
     /// How long a byte is on its way, in each direction.
     delay_ms: u64,
     /// Nothing is forwarded, nothing is closed; what comes in is kept for later.
-    stall: bool,
+    stall: Stall,
     /// New connections are reset at once.
     refuse: bool,
     /// New connections are reset when this many bytes went towards the client.
     drop_after_bytes: Option<u64>,
+}
+
+/// In which directions nothing is forwarded: said as a truth value, or as the one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Said", into = "Said")]
+enum Stall {
+    #[default]
+    None,
+    Both,
+    One(Way),
+}
+
+/// Towards the gateway, or towards the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Way {
+    Up,
+    Down,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(untagged, expecting = "stall wants true, false, \"up\" or \"down\"")]
+enum Said {
+    Truth(bool),
+    Way(Way),
+}
+
+impl From<Said> for Stall {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Truth(false) => Self::None,
+            Said::Truth(true) => Self::Both,
+            Said::Way(way) => Self::One(way),
+        }
+    }
+}
+
+impl From<Stall> for Said {
+    fn from(stall: Stall) -> Self {
+        match stall {
+            Stall::None => Self::Truth(false),
+            Stall::Both => Self::Truth(true),
+            Stall::One(way) => Self::Way(way),
+        }
+    }
+}
+
+impl Stall {
+    fn holds(self, way: Way) -> bool {
+        match self {
+            Self::None => false,
+            Self::Both => true,
+            Self::One(one) => one == way,
+        }
+    }
 }
 
 /// What happens once, to the connections that are there.
@@ -47,7 +102,7 @@ enum Blow {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
     delay_ms: Option<u64>,
-    stall: Option<bool>,
+    stall: Option<Stall>,
     refuse: Option<bool>,
     drop_after_bytes: Option<u64>,
     reset: Option<bool>,
@@ -119,7 +174,7 @@ impl Faults {
         }
         self.plan.send_replace(Plan {
             delay_ms: request.delay_ms.unwrap_or(0),
-            stall: on(request.stall),
+            stall: request.stall.unwrap_or_default(),
             refuse: on(request.refuse),
             drop_after_bytes: request.drop_after_bytes,
         });
@@ -186,8 +241,10 @@ impl Faults {
         let fate = {
             let (from_client, to_client) = client.split();
             let (from_server, to_server) = server.split();
-            let up = Pump { plan: self.plan.subscribe(), counter: &counters.up, left: None, boundary: None };
+            let up =
+                Pump { way: Way::Up, plan: self.plan.subscribe(), counter: &counters.up, left: None, boundary: None };
             let down = Pump {
+                way: Way::Down,
                 plan: self.plan.subscribe(),
                 counter: &counters.down,
                 left: plan.drop_after_bytes,
@@ -305,6 +362,7 @@ async fn strike(blows: &mut broadcast::Receiver<Blow>) -> Blow {
 
 /// One direction of a connection.
 struct Pump<'a> {
+    way: Way,
     plan: watch::Receiver<Plan>,
     counter: &'a AtomicU64,
     /// How many bytes may go through before it breaks.
@@ -334,7 +392,7 @@ impl Pump<'_> {
             }
             let (delay, stalled) = {
                 let plan = self.plan.borrow_and_update();
-                (Duration::from_millis(plan.delay_ms), plan.stall)
+                (Duration::from_millis(plan.delay_ms), plan.stall.holds(self.way))
             };
             // Once it is to stop, the rest of a frame goes without ado.
             let due = match held.front() {

@@ -10,8 +10,10 @@ use axum::extract::ws::CloseFrame;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
+use crate::memory;
 use crate::outlet::{Backlog, End, Outlet};
-use crate::sessions::{Session, Time};
+use crate::sessions::Time;
+use crate::store::Store;
 use crate::world::{ConnectionId, Effect, World};
 
 /// Long enough for a client to hear of a close and to have its question answered.
@@ -27,7 +29,7 @@ pub struct Hub {
     slots: Arc<Semaphore>,
     clock: Clock,
     rearm: Notify,
-    changed: Notify,
+    store: Option<Store>,
 }
 
 struct State {
@@ -36,13 +38,13 @@ struct State {
 }
 
 impl Hub {
-    pub fn new(clock: Clock, world: World) -> Self {
+    pub fn new(clock: Clock, world: World, store: Option<Store>) -> Self {
         Self {
             state: Mutex::new(State { world, outlets: BTreeMap::new() }),
             slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             clock,
             rearm: Notify::new(),
-            changed: Notify::new(),
+            store,
         }
     }
 
@@ -103,14 +105,14 @@ impl Hub {
         self.state().outlets.len()
     }
 
-    /// What the session file should hold.
-    pub fn kept(&self) -> Vec<Session> {
-        self.state().world.sessions().kept()
-    }
-
-    /// Waits for a change of what the session file should hold.
-    pub async fn changed(&self) {
-        self.changed.notified().await;
+    /// Writes down what changes too often to be written each time: where everybody stands.
+    pub fn settle(&self) {
+        let mut state = self.state();
+        let sessions = state.world.sessions();
+        let facts = memory::now(sessions, sessions.iter().map(|session| &session.id));
+        if let Some(store) = &self.store {
+            store.append(&facts);
+        }
     }
 
     /// Calls the world when its time has come, for ever.
@@ -131,6 +133,16 @@ impl Hub {
     }
 
     fn perform(&self, state: &mut State) {
+        if let Some(store) = &self.store {
+            let facts = state.world.take_facts();
+            if let Some(facts) = facts.as_ref().filter(|facts| !facts.is_empty()) {
+                store.append(facts);
+            }
+            if facts.is_none() || store.is_spent() {
+                let sessions = state.world.sessions();
+                store.rewrite(sessions.epoch(), &memory::everything(sessions));
+            }
+        }
         for effect in state.world.take_effects() {
             match effect {
                 Effect::Send { to, message } => {
@@ -157,9 +169,6 @@ impl Hub {
         }
         if state.world.take_rearm() {
             self.rearm.notify_one();
-        }
-        if state.world.sessions().take_changed() {
-            self.changed.notify_one();
         }
     }
 

@@ -16,6 +16,7 @@ mod hermes;
 mod hub;
 mod journal;
 mod listener;
+mod memory;
 mod model;
 mod numbered;
 mod observation;
@@ -91,12 +92,18 @@ async fn run(options: Options) -> io::Result<()> {
     let address = reachable(listener.local_addr()?);
     let proxy_address = proxy.local_addr()?;
 
-    let store = options.sessions.map(|path| Arc::new(Store::new(path)));
-    let kept = store.as_ref().map(|store| store.load()).unwrap_or_default();
+    let store = options.sessions.map(Store::new);
+    let memory = store.as_ref().map(Store::load).unwrap_or_default();
+    let epoch = memory.epoch.clone();
+    let (kept, journal) = memory.recall(options.config.delivery_keep);
     let clock = Clock::start();
-    let sessions = Sessions::new(Box::new(entropy), kept);
-    let world = World::new(clock.now(), options.config, sessions);
-    let hub = Arc::new(Hub::new(clock, world));
+    let sessions = Sessions::new(Box::new(entropy), kept).in_epoch(epoch);
+    let mut world = World::new(clock.now(), options.config, sessions);
+    if store.is_some() {
+        world.remember(journal);
+    }
+    let hub = Arc::new(Hub::new(clock, world, store));
+    hub.step(|_, _| ());
     let faults = Arc::new(Faults::new(proxy_address));
     let openclaw = openclaw::Gateway::new(clock);
     let hermes = hermes::Gateway::new(clock);
@@ -120,10 +127,6 @@ async fn run(options: Options) -> io::Result<()> {
         let hub = Arc::clone(&hub);
         async move { hub.keep_time().await }
     });
-    let keeping = store.clone().map(|store| {
-        let hub = Arc::clone(&hub);
-        tokio::spawn(async move { store.follow(&hub).await })
-    });
     announce(address, proxy_address)?;
 
     signals.next().await;
@@ -134,14 +137,7 @@ async fn run(options: Options) -> io::Result<()> {
     serving.abort();
     relaying.abort();
     timing.abort();
-    if let Some(keeping) = keeping {
-        keeping.abort();
-        // A write that has begun would otherwise come after the last one.
-        let _ = keeping.await;
-    }
-    if let Some(store) = store {
-        store.save(&hub.kept());
-    }
+    hub.settle();
     Ok(())
 }
 

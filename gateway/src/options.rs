@@ -45,6 +45,20 @@ In the Nexus world the crew answers who asks: {\"type\":\"ask\",\"id\",\"text\"}
 The answer is answer-begun, answer-text, answer-note, answer-end; answer-so-far is for who comes back.
 GET /control/faults says where the fault proxy listens.
 
+The acknowledgement extension (--delivery): chats, relayed frames, agents' words, who comes, goes and changes are
+numbered in each session's feed; poses, snapshots and answers of the crew are of the moment. A session has 16 streams
+and remembers --delivery-keep frames; with --sessions all of it outlives a kill. Controls, below /control:
+  GET  taken: the numbered messages that were taken, in that order; received has the repeated and fenced ones too
+  GET  state: the epoch, each client's streams and feed, each connection's stream and acknowledgements
+  POST send {\"frame\", \"feed\": true, \"to\"}: into the feed, of absent sessions too
+  POST move {\"withinMs\": 5000, \"to\", \"rotate\"}: gateway-moving, and a close with 1012 when the time is over
+  POST delivery: a plan that holds until the next {\"holdAcks\", \"dropAcks\": N, \"resume\": \"never\"|
+       \"withoutTaken\"|\"otherEpoch\"|\"takenAhead\"|\"plain\", \"resumeTimes\": N, \"resumeDelayMs\",
+       \"cutAfterTaking\": N, \"killAfterTaking\": N (the process exits with 137)}
+       and what is done at once {\"to\", \"forgetStreams\", \"trimFeed\": N, \"skipFeed\": N, \"repeatFeed\": N,
+       \"ackAhead\": N, \"ackBehind\": N, \"ackAgain\", \"newEpoch\"}
+  POST faults {\"stall\": true|\"up\"|\"down\"}: the fault proxy holds both directions, or one
+
 OpenClaw is spoken at /openclaw; the token is moorline-openclaw. It plays release 2026.9.6 (protocol 4);
 ?version=2026.9.7 has lean deltas, ?protocol=3 is release 2026.5.7. Controls, below /control/openclaw:
   GET  state, received?connection=N

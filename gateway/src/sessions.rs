@@ -1,7 +1,7 @@
 //! Sessions and their tokens: who is known, and for how long. Pure; time is a number that comes in.
-//! Who hears of a session's coming and going is world.rs; where sessions are kept is store.rs.
+//! Who hears of a session's coming and going is world.rs; what outlives the process is memory.rs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::delivery::Delivery;
+use crate::memory::Dirt;
 
 /// Milliseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -159,7 +160,7 @@ pub struct Sessions {
     known: BTreeMap<ClientId, Session>,
     tokens: HashMap<Token, ClientId>,
     entropy: Entropy,
-    changed: bool,
+    dirt: Dirt,
 }
 
 pub const MAX_SESSIONS: usize = 4_096;
@@ -168,7 +169,7 @@ const MAX_TOKENS_EACH: usize = 8;
 impl Sessions {
     pub fn new(mut entropy: Entropy, kept: Vec<Session>) -> Self {
         let epoch = hex(&entropy()[..8]);
-        let mut sessions = Self { epoch, known: BTreeMap::new(), tokens: HashMap::new(), entropy, changed: false };
+        let mut sessions = Self { epoch, known: BTreeMap::new(), tokens: HashMap::new(), entropy, dirt: Dirt::None };
         for session in kept.into_iter().take(MAX_SESSIONS) {
             for issued in &session.tokens {
                 sessions.tokens.insert(issued.token.clone(), session.id.clone());
@@ -176,6 +177,12 @@ impl Sessions {
             sessions.known.insert(session.id.clone(), session);
         }
         sessions
+    }
+
+    /// The same under a name that was given before.
+    pub fn in_epoch(mut self, epoch: Option<String>) -> Self {
+        self.epoch = epoch.unwrap_or(self.epoch);
+        self
     }
 
     /// A session for a client that nobody knows. The one longest unseen makes room for it.
@@ -216,7 +223,7 @@ impl Sessions {
             self.tokens.remove(&issued.token);
         }
         self.tokens.insert(token, id.clone());
-        self.changed = true;
+        self.touch(id);
     }
 
     /// Whose token this is, if it is still good.
@@ -237,7 +244,7 @@ impl Sessions {
         for session in self.known.values_mut() {
             session.tokens.clear();
         }
-        self.changed = true;
+        self.dirt = Dirt::All;
     }
 
     pub fn forget(&mut self, id: &ClientId) {
@@ -245,7 +252,7 @@ impl Sessions {
             for issued in &session.tokens {
                 self.tokens.remove(&issued.token);
             }
-            self.changed = true;
+            self.touch(id);
         }
     }
 
@@ -259,14 +266,13 @@ impl Sessions {
         for session in self.known.values_mut() {
             session.delivery.begin_again();
         }
-        self.changed = true;
+        self.dirt = Dirt::All;
     }
 
     pub fn clear(&mut self) {
         self.known.clear();
         self.tokens.clear();
         self.begin_epoch();
-        self.changed = true;
     }
 
     /// One more connection speaks for the session.
@@ -308,19 +314,20 @@ impl Sessions {
         self.known.len()
     }
 
-    /// What a file should keep.
-    pub fn kept(&self) -> Vec<Session> {
-        self.known.values().filter(|session| !session.tokens.is_empty()).cloned().collect()
-    }
-
     /// Notes a change that is worth keeping.
-    pub fn touch(&mut self) {
-        self.changed = true;
+    pub fn touch(&mut self, id: &ClientId) {
+        match &mut self.dirt {
+            Dirt::None => self.dirt = Dirt::Some(BTreeSet::from([id.clone()])),
+            Dirt::Some(ids) => {
+                ids.insert(id.clone());
+            }
+            Dirt::All => {}
+        }
     }
 
-    /// Whether something worth keeping changed since the last question.
-    pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
+    /// What changed and is worth keeping, since the last question.
+    pub fn take_dirt(&mut self) -> Dirt {
+        std::mem::take(&mut self.dirt)
     }
 
     fn make_room(&mut self, now: Time, config: &Config) {
@@ -422,8 +429,8 @@ mod tests {
         let session = before.session_mut(&id).unwrap();
         session.presence = Presence::Here;
         session.place.x = 4.5;
-        let text = serde_json::to_string(&before.kept()).unwrap();
-        let after = Sessions::new(Box::new(|| [0; 16]), serde_json::from_str(&text).unwrap());
+        let text = serde_json::to_string(&before.session(&id)).unwrap();
+        let after = Sessions::new(Box::new(|| [0; 16]), vec![serde_json::from_str(&text).unwrap()]);
         assert_eq!(after.recognise(&token(&before, &id), Time(1), &config), Ok(id.clone()));
         let session = after.session(&id).unwrap();
         assert_eq!((session.place.x, session.presence), (4.5, Presence::Absent));

@@ -14,12 +14,15 @@ use crate::answers::Answers;
 use crate::config::{Change, Config, Greet};
 use crate::frames::{Heard, Malformed, Player, Resume, Said, Step, hear, relayed};
 use crate::journal::{Content, Journal};
+use crate::memory::{self, Dirt, Fact};
 use crate::numbered::unnumbered;
 use crate::sessions::{ClientId, Presence, Refusal, Session, Sessions, Time};
 
+mod controls;
 pub mod delivery;
 pub mod misconduct;
 
+pub use self::controls::Target;
 use self::delivery::Line;
 use self::misconduct::Misconduct;
 
@@ -46,22 +49,6 @@ pub enum Effect {
     },
     /// The gateway stops as if it were killed; what comes later is not done.
     Die,
-}
-
-/// Whom a control request means.
-#[derive(Clone, Debug)]
-pub enum Target {
-    Everyone,
-    Client(ClientId),
-}
-
-impl Target {
-    fn means(&self, client: &ClientId) -> bool {
-        match self {
-            Self::Everyone => true,
-            Self::Client(one) => one == client,
-        }
-    }
 }
 
 /// What the gateway counted since its start or the last reset.
@@ -96,6 +83,8 @@ pub struct World {
     totals: Totals,
     misconduct: Misconduct,
     effects: Vec<Effect>,
+    /// What was taken and what was published, for who keeps it.
+    facts: Option<Vec<Fact>>,
     rearm: bool,
 }
 
@@ -162,6 +151,7 @@ impl World {
             totals: Totals::default(),
             misconduct: Misconduct::default(),
             effects: Vec::new(),
+            facts: None,
             rearm: true,
         }
     }
@@ -316,6 +306,23 @@ impl World {
         std::mem::take(&mut self.effects)
     }
 
+    /// From here on it tells what is worth keeping; what was taken before its time is known again.
+    pub fn remember(&mut self, journal: Journal) {
+        self.journal = journal;
+        self.facts = Some(Vec::new());
+    }
+
+    /// What is to be kept before an effect is performed; nothing where what was kept before is void.
+    pub fn take_facts(&mut self) -> Option<Vec<Fact>> {
+        let mut facts = std::mem::take(self.facts.as_mut()?);
+        match self.sessions.take_dirt() {
+            Dirt::None => {}
+            Dirt::Some(ids) => facts.extend(memory::now(&self.sessions, &ids)),
+            Dirt::All => return None,
+        }
+        Some(facts)
+    }
+
     /// Whether `next_timeout` may have changed since the last call.
     pub fn take_rearm(&mut self) -> bool {
         std::mem::take(&mut self.rearm)
@@ -358,90 +365,6 @@ impl World {
     pub fn configure(&mut self, now: Time, change: Change) {
         self.config.apply(change);
         self.agent_at = self.agent_at.min(now.plus(agent_pause(&self.config)));
-        self.rearm = true;
-    }
-
-    /// Sends a message as it is; tells to how many connections.
-    pub fn send(&mut self, target: &Target, message: &Message) -> usize {
-        let targets = self.targets(target);
-        for to in &targets {
-            self.effects.push(Effect::Send { to: *to, message: message.clone() });
-        }
-        targets.len()
-    }
-
-    /// Sends advice to everyone who was offered the extension; tells to how many.
-    pub fn advise(&mut self, retry_after_ms: u64, spread_ms: Option<u64>, reason: Option<&str>) -> usize {
-        if !self.config.offer {
-            return 0;
-        }
-        let advice = Said::ServerAdvice { retry_after_ms, spread_ms, reason };
-        self.send(&Target::Everyone, &Message::Text(advice.text()))
-    }
-
-    /// Tells everyone that their socket is about to be closed, so that nobody sends into the close; to how many it was told.
-    pub fn announce_closing(&mut self) -> usize {
-        if !self.config.offer {
-            return 0;
-        }
-        self.acknowledge_all();
-        self.send(&Target::Everyone, &Message::Text(Said::GatewayClosing.text()))
-    }
-
-    pub fn close(&mut self, target: &Target, code: u16, reason: &str) -> usize {
-        let targets = self.targets(target);
-        for to in &targets {
-            self.effects.push(Effect::Close { to: *to, code, reason: reason.into() });
-        }
-        targets.len()
-    }
-
-    pub fn abort(&mut self, target: &Target) -> usize {
-        let targets = self.targets(target);
-        self.effects.extend(targets.iter().map(|to| Effect::Abort { to: *to }));
-        targets.len()
-    }
-
-    /// Closes everyone and lets nobody in, for a time or until `up`.
-    pub fn down(&mut self, now: Time, ms: Option<u64>, code: u16) {
-        self.availability = Availability::Down { until: ms.map(|ms| now.plus(ms)) };
-        self.rearm = true;
-        self.close(&Target::Everyone, code, "the gateway is going down");
-    }
-
-    pub fn up(&mut self) {
-        self.availability = Availability::Up;
-        self.rearm = true;
-    }
-
-    /// Gives everyone who is connected a new token; tells to how many clients.
-    pub fn rotate(&mut self, now: Time) -> usize {
-        let clients: Vec<ClientId> = self.connected().cloned().collect();
-        for client in &clients {
-            self.rotate_one(now, client);
-        }
-        clients.len()
-    }
-
-    /// From here on every token is unknown; who is connected stays so.
-    pub fn expire(&mut self) {
-        self.sessions.expire_tokens();
-    }
-
-    /// As after a start without a session file; connections are closed as by a restart.
-    pub fn reset(&mut self, now: Time) {
-        self.close(&Target::Everyone, 1012, "the gateway was reset");
-        self.connections.clear();
-        self.sessions.clear();
-        self.config = self.initial.clone();
-        self.agents = Agents::default();
-        self.answers = Answers::default();
-        self.said.clear();
-        self.agent_at = now.plus(agent_pause(&self.config));
-        self.availability = Availability::Up;
-        self.journal = Journal::default();
-        self.totals = Totals::default();
-        self.misconduct = Misconduct::default();
         self.rearm = true;
     }
 
@@ -663,7 +586,7 @@ impl World {
         let Some(client) = self.client_of(id) else {
             return;
         };
-        self.sessions.touch();
+        self.sessions.touch(&client);
         let Some(session) = self.sessions.session_mut(&client) else {
             return;
         };
@@ -748,14 +671,6 @@ impl World {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.stage = stage;
         }
-    }
-
-    fn targets(&self, target: &Target) -> Vec<ConnectionId> {
-        let meant = |connection: &Connection| match target {
-            Target::Everyone => true,
-            Target::Client(client) => connection.stage.client() == Some(client),
-        };
-        self.connections.iter().filter(|(_, c)| meant(c)).map(|(id, _)| *id).collect()
     }
 
     fn connected(&self) -> impl Iterator<Item = &ClientId> {

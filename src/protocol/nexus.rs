@@ -4,7 +4,7 @@
 //! It does not decide what is sent when: `ready` lets the client's queue go.
 
 use super::{Becomes, Context, Inbound, Numbering, Protocol, RouteRow};
-use crate::config::{Config, NexusConfig};
+use crate::config::{ADVICE_SPREAD_MS, Config, NexusConfig};
 use crate::error::{Cause, Fault};
 use crate::feed::{ACK_MS, Feed, Heard};
 use crate::session::{Cursor, MAX_TOKEN_BYTES, Snapshot};
@@ -292,8 +292,8 @@ impl Nexus {
                 }
             }
             CLOSING => cx.hold(),
-            // Half of the time is for the handshake.
-            MOVING => cx.move_within(inbound.view.number("withinMs").map_or(0.0, |ms| ms / 2.0) as u64),
+            // Half of the time is for the handshake. Everybody is told: without a time, that of advice without a spread.
+            MOVING => cx.move_within(inbound.view.number("withinMs").map_or(ADVICE_SPREAD_MS, |ms| ms / 2.0) as u64),
             OFFER => {
                 if inbound.view.boolean("ping") == Some(true) {
                     cx.offer_probe();

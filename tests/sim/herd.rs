@@ -6,6 +6,8 @@ mod crowd;
 mod ours;
 
 use crate::gateway::Gateway;
+use crate::line::{Line, Seen};
+use crate::notation::{Stage, input};
 use crate::world::World;
 use crowd::{IDEAL_MS, Outcome, disperse};
 use moorline::Signal;
@@ -73,4 +75,32 @@ fn a_network_that_is_back_does_not_bring_its_crowd_back_in_one_wave() {
     }
     let most = tenths.iter().max().copied().unwrap_or(lines);
     assert!(most <= lines * 6 / 100, "{tenths:?}");
+}
+
+#[test]
+fn a_crowd_that_is_told_to_move_moves_spread_also_where_no_time_is_told() {
+    for (told, within) in
+        [(r#"{"type":"gateway-moving","withinMs":20000}"#, 10_000), (r#"{"type":"gateway-moving"}"#, 50_000)]
+    {
+        let mut fifths = [0; 5];
+        for seed in 0..200 {
+            let mut line = Line::new("{}", seed, Stage::storing(None));
+            for said in [
+                "connect",
+                "opened #1",
+                r#"received #1 {"type":"gateway-offer","delivery":{"epoch":"e1","window":8}}"#,
+                r#"received #1 {"type":"session-init","token":"t1","clientId":"c1","seq":0}"#,
+                &format!("received #1 {told}"),
+            ] {
+                let _ = input(&mut line, said).expect("an input");
+            }
+            while !line.seen.iter().any(|(_, seen)| matches!(seen, Seen::Open(2, _))) {
+                line.now = line.due.expect("it will move");
+                line.ring();
+            }
+            assert!(line.now < within, "{told}: {}", line.now);
+            fifths[(line.now * 5 / within) as usize] += 1;
+        }
+        assert!(fifths.iter().all(|fifth| (20..=60).contains(fifth)), "{told}: {fifths:?}");
+    }
 }

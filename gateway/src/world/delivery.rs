@@ -136,6 +136,10 @@ impl World {
         };
         match outcome {
             Outcome::Taken => {
+                if let Some(facts) = &mut self.facts {
+                    let frame = text.to_owned();
+                    facts.push(Fact::Taken { client, stream: stream.clone(), number, frame });
+                }
                 self.owe(now, id);
                 self.break_off(id);
             }
@@ -166,6 +170,7 @@ impl World {
             .filter_map(|connection| connection.line.stream.clone())
             .collect();
         let taken = self.sessions.session_mut(client)?.delivery.open(&stream, |name| used.contains(name));
+        self.sessions.touch(client);
         let line = &mut self.connections.get_mut(&id)?.line;
         let told = taken.unwrap_or(0);
         if line.stream.as_ref() != Some(&stream) {
@@ -276,6 +281,10 @@ impl World {
         let hearers = self.sessions.iter_mut().filter(|session| audience.has(&session.id));
         let numbers: BTreeMap<ClientId, u64> =
             hearers.map(|session| (session.id.clone(), session.delivery.feed.append(text.clone(), keep))).collect();
+        if let Some(facts) = &mut self.facts {
+            let to = numbers.iter().map(|(client, number)| (client.clone(), *number)).collect();
+            facts.push(Fact::Fed { to, frame: text.as_str().to_owned() });
+        }
         for (id, connection) in &self.connections {
             let Some(number) = connection.hears().and_then(|client| numbers.get(client)) else {
                 continue;
@@ -430,7 +439,9 @@ impl World {
             }
             delivery.feed.skip(request.skip_feed);
         }
-        self.sessions.touch();
+        for id in self.sessions.iter().map(|session| session.id.clone()).collect::<Vec<_>>() {
+            self.sessions.touch(&id);
+        }
         for id in self.targets(&target) {
             self.repeat(id, request.repeat_feed);
             let told = self.connections.get(&id).map_or(0, |connection| connection.line.owed.told);

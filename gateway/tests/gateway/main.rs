@@ -13,6 +13,8 @@ mod anycable;
 mod bounds;
 /// Whom the controls obey, and what they do.
 mod control;
+/// The acknowledgement extension, rule by rule, with a client of a few lines.
+mod delivery;
 /// The fault proxy: each fault, seen from the client.
 mod faults;
 /// Static files and their headers.

@@ -40,7 +40,8 @@ export interface GatewayState {
 }
 export interface Faults {
   delayMs?: number;
-  stall?: boolean;
+  /** In both directions, or in one: towards the gateway ("up") or the page ("down"). */
+  stall?: boolean | "up" | "down";
   refuse?: boolean;
   reset?: boolean;
   halfOpen?: boolean;
