@@ -54,8 +54,9 @@ export interface AgentSessionEventMap {
 type Entry = { -readonly [Field in keyof Said]: Said[Field] } & {
   place?: number | undefined;
   run?: unknown;
-  /** A socket has it: how often the history was asked for since. */
+  /** A socket has it: how often the history was asked for since, and when it is to be asked for next. */
   asked?: number;
+  due?: number;
 };
 /** An answer that grows: the text of the deltas before `next`, and those that came too early. */
 interface Growing {
@@ -109,8 +110,9 @@ export class AgentSession extends EventTarget {
    * what the next belongs, from where it has met something that was shown.
    */
   #again: { old: Set<Entry>; yet: Set<Entry>; last: Entry | undefined } | undefined;
+  /** When an answer, and then what crosses it, is not waited for any longer. */
+  #until = Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #wait = 0;
 
   constructor(line: Moorline, { channel = "SessionChannel", sessionId, params, limit = 1000, order }: AgentSessionOptions = {}) {
     super();
@@ -131,7 +133,7 @@ export class AgentSession extends EventTarget {
       this.#stale = this.#history = false;
       this.#live = true;
       if (this.#returning) this.#go(this.#current);
-      this.#watch();
+      this.#defer(this.#unrepeated());
     });
     for (const type of ["resumed", "gap"] as const) this.subscription.on(type, () => (this.#twice = false));
     this.subscription.on("rejected", () => {
@@ -162,7 +164,7 @@ export class AgentSession extends EventTarget {
     try {
       await this.#when(() => this.#say("speak", { content }));
       entry.asked = 0;
-      this.#watch();
+      this.#defer([entry]);
     } catch (error) {
       this.#entries = this.#entries.filter((other) => other !== entry);
       this.#changed();
@@ -237,41 +239,54 @@ export class AgentSession extends EventTarget {
     this.#say("switch_session", { session_id: id }).catch(() => {});
   }
 
-  /** Sees to it that what a socket has and nobody repeats is asked for. */
-  #watch(): void {
-    const asked = this.#entries.flatMap((entry) => (entry.pending && entry.asked !== undefined ? [entry.asked] : []));
-    if (!this.#live || !(asked.length || this.#again)) return;
-    const wait = UNREPEATED_MS * 2 ** (asked.length ? Math.min(ASKS - 1, ...asked.slice(-MOST)) : 0);
-    if (this.#timer !== undefined && this.#wait <= wait) return;
-    clearTimeout(this.#timer);
-    this.#wait = wait;
-    this.#timer = setTimeout(() => this.#due(), wait);
+  /** What a socket has and nobody has repeated. */
+  #unrepeated(): Entry[] {
+    return this.#entries.filter(({ pending, due }) => pending && due !== undefined);
   }
 
-  #due(): void {
-    this.#timer = this.#again = undefined;
-    // Nobody has answered: what waited for it waits no longer.
-    if (this.#asking) this.#settle(true);
-    const due = this.#entries.filter(({ pending, asked }) => pending && asked !== undefined);
-    if (!this.#returning && !this.#moving && due.length) {
+  #defer(entries: Entry[]): void {
+    for (const entry of entries) entry.due = performance.now() + UNREPEATED_MS * 2 ** Math.min(ASKS - 1, entry.asked!);
+    this.#watch();
+  }
+
+  #watch(): void {
+    clearTimeout(this.#timer);
+    const next = this.#unrepeated().reduce((least, { due }) => Math.min(least, due!), this.#until);
+    if (this.#live && next < Infinity) this.#timer = setTimeout(() => this.#look(), Math.max(0, next - performance.now()));
+  }
+
+  #look(): void {
+    const now = performance.now();
+    if (this.#until <= now) {
+      this.#until = Infinity;
+      this.#again = undefined;
+      // Nobody has answered: what waited for it waits no longer.
+      if (this.#asking) this.#settle(true);
+    }
+    const due = this.#unrepeated().filter(({ due }) => due! <= now);
+    if (due.length && !this.#returning && !this.#moving) {
       const ask = this.#current !== undefined && due.some(({ asked }) => asked! < ASKS);
       if (ask) {
         this.#asking = true;
+        this.#again = undefined;
+        this.#until = now + 2 * UNREPEATED_MS;
         this.#returning = [];
         this.#go(this.#current);
       }
       const over = due.filter((entry) => !ask || entry.asked!++ >= ASKS);
-      for (const entry of over) delete entry.asked;
+      for (const entry of over) delete entry.due;
       if (over.length) this.#tell("unrepeated", over);
     }
-    this.#moving = false;
-    this.#watch();
+    // The answer to a move that nobody has told of by now is not waited for twice.
+    if (due.length) this.#moving = false;
+    this.#defer(due.filter(({ due }) => due !== undefined));
   }
 
   /** No subscription: nobody can be asked. */
   #rest(): void {
     clearTimeout(this.#timer);
-    this.#timer = this.#again = undefined;
+    this.#until = Infinity;
+    this.#again = undefined;
     this.#live = this.#moving = this.#asking = false;
   }
 
@@ -312,6 +327,7 @@ export class AgentSession extends EventTarget {
       const old = this.#entries.filter(({ pending }) => !pending);
       this.#again = { old: new Set(old), yet: new Set(old), last: undefined };
       this.#history = false;
+      this.#until = performance.now() + 2 * UNREPEATED_MS;
       this.#settle(true);
       return this.#watch();
     }

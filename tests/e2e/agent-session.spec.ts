@@ -64,6 +64,7 @@ class Clock {
     }
     this.#now = end;
   }
+  readonly now = () => this.#now;
   get idle(): boolean {
     return this.#due.length === 0;
   }
@@ -75,7 +76,7 @@ test.beforeEach(() => void Object.assign(globalThis, { layerClock: (clock = new 
 let Layer: typeof AgentSession;
 test.beforeAll(async () => {
   const entry = fileURLToPath(new URL("../../src/ts/agent-session.ts", import.meta.url));
-  const define = { setTimeout: "layerClock.setTimeout", clearTimeout: "layerClock.clearTimeout" };
+  const define = { setTimeout: "layerClock.setTimeout", clearTimeout: "layerClock.clearTimeout", "performance.now": "layerClock.now" };
   const { outputFiles } = await build({ entryPoints: [entry], bundle: true, format: "esm", write: false, define });
   const module = await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0]!.contents).toString("base64")}`);
   Layer = module.AgentSession;
@@ -331,6 +332,20 @@ test("what nobody repeats makes the layer ask for the history, which settles it;
   expect(clock.idle).toBe(true);
   expect(acts(channel)).toEqual(["speak lost", "switch_session 1"]);
   expect(heard).toEqual([]);
+});
+
+test("what is spoken while something else waits to be repeated has its own three seconds", async () => {
+  const { agent, channel } = live();
+  for (let n = 0; n < 10; n++) {
+    await agent.speak(`${n}`);
+    clock.pass(700);
+    channel.say(user(`${n}`));
+  }
+  await agent.speak("lost");
+  clock.pass(2999);
+  expect(acts(channel).filter((act) => act.startsWith("switch"))).toEqual([]);
+  clock.pass(1);
+  expect(acts(channel).at(-1)).toBe("switch_session 1");
 });
 
 test("what is repeated in time is not asked for", async () => {
