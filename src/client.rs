@@ -168,8 +168,8 @@ impl Client {
             }
             #[cfg(not(any(feature = "delivery", not(target_arch = "wasm32"))))]
             Input::Adopt { base, tried, .. } => self.outbox.adopt(base, tried),
-            Input::Kept { bytes, ttl_ms } => {
-                self.outbox.keep(bytes, ttl_ms.map(|ttl| now.after(ttl as u64)));
+            Input::Kept { bytes, ttl_ms, key } => {
+                self.outbox.keep(bytes, ttl_ms.map(|ttl| now.after(ttl as u64)), key);
                 self.waiting_since = self.waiting_since.or(Some(now));
             }
             Input::Skipped { count } => self.outbox.skip(count),

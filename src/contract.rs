@@ -30,6 +30,8 @@ pub enum Input<'a> {
     Kept {
         bytes: u32,
         ttl_ms: Option<f64>,
+        /// For `Delivery::Latest`.
+        key: Option<String>,
     },
     Skipped {
         count: u32,

@@ -10,6 +10,7 @@ use crate::error::{ApiMisuse, Fault};
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// What to do with a message that finds the queue full.
@@ -238,8 +239,15 @@ impl Outbox {
     }
 
     /// One of those that were kept, the next in order. It was accepted once, and no bound turns it away now.
-    pub fn keep(&mut self, bytes: u32, expires: Option<Instant>) {
+    pub fn keep(&mut self, bytes: u32, expires: Option<Instant>, key: Option<String>) {
+        let id = self.next_id();
         self.take_in(bytes, false, expires);
+        // What may have arrived has no newer one in its place: it is for the server to say.
+        if let Some(key) = key
+            && !is_behind(id, self.tried)
+        {
+            self.newest.push((key.into(), id));
+        }
     }
 
     /// So many ids that stand for nothing any more.

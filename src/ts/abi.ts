@@ -7,7 +7,7 @@ import { type Given, Page } from "../web/page.js";
 let exports: InitOutput | undefined;
 
 /** @internal */
-export const open = (given: Given): Page => Page.open({ explain, open: openLine, received, text }, exports!, given);
+export const open = (given: Given): void => Page.open({ explain, open: openLine, received, text }, exports!, given);
 /**
  * Instantiates wasm, or throws what names the cause and the cure.
  * @internal

@@ -49,7 +49,8 @@ function put(options: Record<string, unknown>, name: string, text: string): void
   const group = GROUPS.find((known) => name.startsWith(`${known}-`));
   const key = (group ? name.slice(group.length + 1) : name).replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
   // A session's key may look like a number.
-  const value = name !== "session-key" && text.trim() !== "" && !Number.isNaN(+text) ? +text : text;
+  const number = name !== "session-key" && text.trim() !== "" && !Number.isNaN(+text);
+  const value = name === "queue-persist" ? text !== "false" : number ? +text : text;
   if (group) options[group] = { ...(options[group] as object), [key]: value };
   else options[key] = value;
 }

@@ -10,7 +10,7 @@ import type { LineEventMap, LineOptions, Options, SendOptions, Session, State, S
  * What a loader brings: it opens the page's half of the driver, and through it Rust's.
  * @internal
  */
-export type Abi = { open(given: Given): Page };
+export type Abi = { open(given: Given): void };
 
 const STATES: State[] = ["idle", "connecting", "connected", "reconnecting", "closed"];
 /** The fate of what was not taken, as Rust numbers it. */
@@ -95,6 +95,11 @@ export abstract class Line<O extends LineOptions = Options> extends EventTarget 
     this.act((page) => page.socket.send(text, receipt, bytes, delivery, key, ttlMs) && settle(full()), settle);
     if (refused) throw refused;
     return receipt;
+  }
+
+  /** Takes all that waits out of the queue, what earlier pages left (`queue.persist`) among it: its receipts say `rejected`. */
+  clearQueue(): void {
+    this.act((page) => page.clear());
   }
 
   /** Stores `{...data, savedAt}`; a `token` in it is presented on the next connection. */
@@ -208,9 +213,12 @@ export abstract class Line<O extends LineOptions = Options> extends EventTarget 
 
   #arrive({ open }: Abi): void {
     if (this.#failure) return;
-    this.#page = open({ line: this, url: this.#url, options: this.#options, heard: this.#heard, ErrorType: MoorlineError });
-    // One of them may dispose of the line, which takes the rest away.
-    for (; this.#early.length; this.#early.shift()) this.#early[0]!.act(this.#page);
+    const here = (page: Page) => {
+      this.#page = page;
+      // One of them may dispose of the line, which takes the rest away.
+      for (; this.#early.length; this.#early.shift()) this.#early[0]!.act(page);
+    };
+    open({ line: this, url: this.#url, options: this.#options, heard: this.#heard, ErrorType: MoorlineError, here });
   }
 
   /** Wasm cannot be had: said once, and to everybody who asks. */

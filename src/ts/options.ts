@@ -16,7 +16,7 @@ const RULES: Rules = {
   reconnect: { baseDelayMs: 1, maxDelayMs: 1, factor: 1, jitter: ["full", "none"], maxAttempts: 0, stableMs: 0 },
   connectTimeoutMs: 1,
   heartbeat: { idleMs: 1, probeTimeoutMs: 1 },
-  queue: { maxMessages: 0, maxBytes: 0, overflow: ["reject", "drop-oldest", "drop-newest"], persist: [false] },
+  queue: { maxMessages: 0, maxBytes: 0, overflow: ["reject", "drop-oldest", "drop-newest"], persist: [false, true] },
   session: { key: "string", storage: ["local", "session", "memory"], maxAgeMs: 0 },
   maxFrameBytes: 1,
   closePolicy: "object",

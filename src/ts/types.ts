@@ -24,7 +24,10 @@ export type ErrorCode =
   | "send.evicted"
   /** It was not taken: `delivery: "drop"` while away, `overflow: "drop-newest"`, or the line ended. */
   | "send.rejected"
-  /** It was handed to a socket that then died: it may have arrived or not. */
+  /**
+   * It was handed to a socket that then died, in this page or in the one before it (`queue.persist`): it may
+   * have arrived or not. Or the line was disposed of, and left it to the next one.
+   */
   | "send.unknown"
   /** `receipt.acked` of a gateway that does not acknowledge: the message was sent, and nothing more will be heard of it. */
   | "send.unacknowledged"
@@ -66,9 +69,9 @@ export type ErrorCode =
   | "peer.ack-ahead"
   /** The gateway acknowledges less than it did before. Ignored. */
   | "peer.ack-behind"
-  /** The storage refused; the session lives on in memory. */
+  /** The storage refused: the session, or what waits (`queue.persist`), lives on in memory. */
   | "storage.denied"
-  /** What lies under the session's key is not a session. */
+  /** What lies under the session's key is not a session; with a `count`: so many kept messages are missing or not what was written. */
   | "storage.corrupt"
   /** The url function threw, rejected, or returned no usable URL: a failed attempt. */
   | "url.provider"
@@ -168,8 +171,11 @@ export interface LineOptions {
     maxBytes?: number;
     /** What a full queue does: `"reject"` (default) throws at the caller. */
     overflow?: "reject" | "drop-oldest" | "drop-newest";
-    /** Whether what waits survives a reload. It cannot yet: only `false`, the default, is accepted. */
-    persist?: false;
+    /**
+     * Whether what waits outlives the page: it lies, as clear text, in the page's storage, and the next page sends it. Default `false`.
+     * Lines to different gateways need different `session.key`s.
+     */
+    persist?: boolean;
   };
   session?: {
     /** Under which key it is stored. Default `"hermes-session"`. */
@@ -333,6 +339,8 @@ export interface Stats {
   repeated?: number;
   /** Messages that the gateway has not acknowledged yet, where it does. */
   unacknowledged?: number;
+  /** Messages that the next page would find, with `queue.persist`. */
+  keptMessages?: number;
   nextAttemptInMs?: number;
 }
 

@@ -216,7 +216,7 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
         27 => Input::Answered { ticket: a, texts: [first, second, third] },
         28 => Input::Adopt { stream: first.unwrap_or_default(), base: a, tried: b },
         29 => Input::Skipped { count: a },
-        30 => Input::Kept { bytes: a, ttl_ms: given(x) },
+        30 => Input::Kept { bytes: a, ttl_ms: given(x), key: first },
         31 => Input::Clear,
         32 => Input::Renew,
         _ => {

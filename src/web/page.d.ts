@@ -17,13 +17,15 @@ export interface Given {
   /** Event types for which the line itself has, or once had, a listener. */
   heard: Set<string>;
   ErrorType: typeof MoorlineError;
+  /** Hears of the page when it may be called: at once, or when the storage has answered (`queue.persist`). */
+  here(page: Page): void;
   dialect?: Dialect;
   /** Answers with who hears of what the server has begun. */
   began?(page: Page, handle: number, word: number, frame: any, text: string): Hearer | undefined;
 }
 
 export declare class Page {
-  static open(glue: Pick<typeof Glue, "explain" | "open" | "received" | "text">, exports: Glue.InitOutput, given: Given): Page;
+  static open(glue: Pick<typeof Glue, "explain" | "open" | "received" | "text">, exports: Glue.InitOutput, given: Given): void;
   readonly state: number;
   readonly events: {
     readonly dead: MoorlineError | undefined;
@@ -40,6 +42,7 @@ export declare class Page {
     load(): Session | null | Promise<Session | null>;
   };
   command(verb: number, handle: number, hearer?: Hearer, texts?: (string | undefined)[], number?: number): void;
+  clear(): void;
   connect(): void;
   disconnect(code: number, reason: string): void;
   save(data: object): void;

@@ -2,7 +2,7 @@
 
 import { Env } from "./env.js";
 import { Events } from "./events.js";
-import { COMMAND, CONNECT, DISCONNECT, DISPOSE, POLICY, RENEW, RETRY, Rust, SESSION } from "./rust.js";
+import { CLEAR, COMMAND, CONNECT, DISCONNECT, DISPOSE, POLICY, RENEW, RETRY, Rust, SESSION } from "./rust.js";
 import { Socket } from "./socket.js";
 import { Store } from "./storage.js";
 
@@ -17,8 +17,16 @@ export class Page {
     // The protocol's routes are there; the page's own go over them.
     for (const [type, event] of Object.entries(routes)) if (type !== "*") socket.route(type, event);
     for (const [code, verdict] of Object.entries(closePolicy)) page.rust.tell(POLICY, +code, +(verdict === "retry"));
-    env.listen();
-    return page;
+    const start = () => {
+      env.listen();
+      given.here(page);
+    };
+    if (!options.queue?.persist) start();
+    else import("./outbox.js").then((outbox) => outbox.keep(page, given, start), (error) => {
+      events.cause = error;
+      start();
+      events.fault("storage.denied");
+    });
   }
 
   constructor(given, wildcard, { target = globalThis, session = {}, reconnect = {}, maxFrameBytes = 16777216 }) {
@@ -39,6 +47,10 @@ export class Page {
 
   get state() {
     return this.rust.stat(COUNTED.length);
+  }
+
+  clear() {
+    this.rust.tell(CLEAR);
   }
 
   connect() {
@@ -72,6 +84,7 @@ export class Page {
 
   stats() {
     const counted = COUNTED.map((name, at) => [name, this.rust.stat(at)]);
+    counted.push(["keptMessages", this.kept?.count() ?? NaN]);
     return Object.fromEntries(counted.filter(([, value]) => !Number.isNaN(value)));
   }
 
@@ -87,6 +100,7 @@ export class Page {
   dispose() {
     const { rust } = this;
     this.events.reject("disposed");
+    this.kept?.leave();
     rust.tell(DISPOSE);
     this.stop();
     this.events.dispose();

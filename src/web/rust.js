@@ -48,7 +48,7 @@ export const ANSWERED = 27;
 export const ADOPT = 28;
 /** a: how many ids stand for nothing any more */
 export const SKIPPED = 29;
-/** a: bytes, x: what is left of ttlMs or NaN */
+/** a: bytes, x: what is left of ttlMs or NaN; text: key */
 export const KEPT = 30;
 export const CLEAR = 31;
 export const RENEW = 32;

@@ -64,8 +64,9 @@ new Moorline("wss://x", { session: { storage: "cloud" } });
 new Moorline("wss://x", { closePolicy: { 4000: "maybe" } });
 // @ts-expect-error An option that is undefined was forgotten: leave it out.
 new Moorline("wss://x", { connectTimeoutMs: undefined });
-// @ts-expect-error Persisting a queue is not there yet.
-new Moorline("wss://x", { queue: { persist: true } });
+new Moorline("wss://x", { queue: { persist: true } }).clearQueue();
+// @ts-expect-error It is yes or no.
+new Moorline("wss://x", { queue: { persist: "local" } });
 
 // Calls.
 same<ReturnType<typeof line.send>, Receipt>(true);

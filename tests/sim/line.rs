@@ -163,7 +163,7 @@ impl<B: Browser> Line<B> {
         let bytes = u32::try_from(text.len()).expect("a short text");
         self.texts.insert(self.next_message, text);
         self.next_message += 1;
-        self.obey(Input::Kept { bytes, ttl_ms });
+        self.obey(Input::Kept { bytes, ttl_ms, key: None });
     }
 
     pub fn skip(&mut self, count: u32) {

@@ -12,7 +12,7 @@ use crate::{run, setup};
 
 const GOLDEN: &str = "tests/golden/sizes.json";
 /// What may not rise, each with what it is; all in bytes after brotli at quality 11.
-const FIGURES: [(&str, &str); 11] = [
+const FIGURES: [(&str, &str); 12] = [
     ("eager", "what moorline loads before it is asked for anything"),
     ("default", "all that the default entry loads, wasm included"),
     ("inline", "all that moorline/inline loads"),
@@ -21,6 +21,7 @@ const FIGURES: [(&str, &str); 11] = [
     ("action-cable", "all that moorline/action-cable loads"),
     ("openclaw", "all that moorline/openclaw loads where there is crypto.subtle"),
     ("ed25519", "what moorline/openclaw loads besides where there is none"),
+    ("outbox", "what any of them loads besides for queue.persist"),
     ("json-rpc", "all that moorline/json-rpc loads"),
     ("hermes", "all that moorline/hermes loads"),
     ("observation", "all that moorline/observation loads"),

@@ -34,9 +34,11 @@ const ALL = ["import-statement", "dynamic-import"];
 const wasm = join(folder, "moorline_bg.wasm");
 const sum = (files) => files.reduce((total, file) => total + brotli(join(folder, file)), 0);
 const holds = (file, source) => Object.keys(chunks.get(file).inputs).some((input) => source.test(input));
-// What only some pages load: those without crypto.subtle.
-const rare = [...chunks.keys()].find((file) => /(^|\/)ed25519\.ts$/.test(chunks.get(file).entryPoint ?? ""));
-const common = (entry) => reach(entry, ALL, [rare]);
+// What only some pages load: those without crypto.subtle, and those that ask for `queue.persist`.
+const lone = (source) => [...chunks.keys()].find((file) => source.test(chunks.get(file).entryPoint ?? ""));
+const rare = lone(/(^|\/)ed25519\.ts$/);
+const outbox = lone(/(^|\/)outbox\.js$/);
+const common = (entry) => reach(entry, ALL, [rare, outbox]);
 const total = (entry) => {
   const files = common(entry);
   return sum(files) + (files.some((file) => holds(file, /(^|\/)bytes\.js$/)) ? 0 : brotli(wasm));
@@ -47,13 +49,14 @@ print("eager", sum(reach("index.js", ["import-statement"])));
 print("default", total("index.js"));
 for (const entry of ["inline", "element", ...protocols]) print(entry, total(`${entry}.js`));
 if (rare) print("ed25519", sum(reach(rare, ALL, common("openclaw.js"))));
+if (outbox) print("outbox", sum(reach(outbox, ALL, common("index.js"))));
 print("wasm raw", readFileSync(wasm).length);
 for (const protocol of protocols) print(`wasm ${protocol}`, brotli(join(abi, protocol, "moorline_bg.wasm")));
 if (together) print("wasm together", brotli(together));
 
 // What each source weighs in the script that the default entry loads, minified, before compression.
 const parts = new Map();
-for (const file of reach("index.js", ALL)) {
+for (const file of common("index.js")) {
   for (const [input, { bytesInOutput }] of Object.entries(chunks.get(file).inputs)) {
     const name = input.replace(/^.*target\/abi[^/]*\/[^/]*\//, "abi/").replace(/^.*src\/ts\//, "src/ts/");
     parts.set(name, (parts.get(name) ?? 0) + bytesInOutput);
