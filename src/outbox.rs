@@ -82,6 +82,8 @@ const CROSSING_MS: u64 = 5000;
 const DOUBT_MESSAGES: u32 = 1000;
 /// How long a message that left the browser may still turn out to be of unknown fate.
 const DOUBT_MS: u64 = 60_000;
+/// A timer that is later than this rang for a machine that had slept.
+const SLEPT_MS: u64 = 5000;
 
 /// What the server says of our numbers when a connection begins on which it acknowledges them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -465,7 +467,7 @@ impl Outbox {
         } else {
             self.write_out(now, written);
         }
-        self.believe_old(now);
+        self.forget_the_oldest_doubts();
         news
     }
 
@@ -475,7 +477,7 @@ impl Outbox {
         for _ in 0..written {
             if let Some(entry) = self.entries.pop_front() {
                 if entry.gone {
-                    self.believe(now, run);
+                    self.believe_sent(now, run);
                     run = self.base.wrapping_add(1);
                 } else {
                     self.flight -= 1;
@@ -484,12 +486,12 @@ impl Outbox {
             }
             self.base = self.base.wrapping_add(1);
         }
-        self.believe(now, run);
+        self.believe_sent(now, run);
         self.taken -= written;
     }
 
     /// Settles what lies between `run` and the first entry as sent, which may turn out otherwise.
-    fn believe(&mut self, now: Instant, run: u32) {
+    fn believe_sent(&mut self, now: Instant, run: u32) {
         settle(&mut self.settled, run, self.base.wrapping_sub(run), Fate::Sent, false);
         // An answer may have proven what the browser seemed to hold still.
         let from = if is_behind(run, self.proven) { self.proven } else { run };
@@ -683,10 +685,24 @@ impl Outbox {
         self.shed();
     }
 
-    fn believe_old(&mut self, now: Instant) {
-        while self.doubts.front().is_some_and(|doubt| now.since(doubt.since) > DOUBT_MS) {
+    /// When the oldest doubt has lasted for so long that it is none.
+    pub fn next_belief(&self) -> Option<Instant> {
+        self.doubts.front().map(|doubt| doubt.since.after(DOUBT_MS))
+    }
+
+    /// No complaint has come for long enough, if somebody was there to hear it: who is late has slept.
+    pub fn believe(&mut self, now: Instant, due: Instant) {
+        let late = now.since(due);
+        if late > SLEPT_MS {
+            self.doubts.iter_mut().for_each(|doubt| doubt.since = doubt.since.after(late));
+            return;
+        }
+        while self.doubts.front().is_some_and(|doubt| now.since(doubt.since) >= DOUBT_MS) {
             self.doubts.pop_front();
         }
+    }
+
+    fn forget_the_oldest_doubts(&mut self) {
         let mut in_doubt: u32 = self.doubts.iter().map(|doubt| doubt.count).sum();
         while in_doubt > DOUBT_MESSAGES
             && let Some(oldest) = self.doubts.front_mut()
@@ -903,8 +919,22 @@ mod tests {
         outbox.handed_over(5000);
         outbox.drained(NOW, 0.0);
         assert_eq!(outbox.first_open(), 5000 - DOUBT_MESSAGES);
-        outbox.drained(Instant::from_millis(DOUBT_MS + 1), 0.0);
+        let due = outbox.next_belief().unwrap();
+        outbox.believe(due, due);
         assert_eq!(outbox.first_open(), 5000);
+    }
+
+    #[test]
+    fn a_machine_that_slept_has_seen_nothing_to_believe_in() {
+        let mut outbox = outbox(1e6, 1e6, Overflow::Reject);
+        push(&mut outbox, 1);
+        outbox.handed_over(1);
+        outbox.drained(NOW, 0.0);
+        fates(&mut outbox);
+        let due = outbox.next_belief().unwrap();
+        outbox.believe(NOW.after(DOUBT_MS * 60), due);
+        outbox.socket_lost(NOW.after(DOUBT_MS * 60), 0.0, End::Abrupt);
+        assert_eq!(fates(&mut outbox), [(0, 1, Fate::Unknown)]);
     }
 
     #[test]

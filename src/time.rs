@@ -65,6 +65,8 @@ pub enum Timer {
     Hold,
     /// The earliest time to live in the queue ends.
     Expiry,
+    /// What left the browser long ago is in doubt no more.
+    Doubt,
     /// The next socket is dialled beside this one.
     Move,
     /// A socket that was told to close has had its time.
@@ -72,7 +74,7 @@ pub enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Attempt,
         Self::Protocol,
         Self::Retry,
@@ -82,6 +84,7 @@ impl Timer {
         Self::Drain,
         Self::Hold,
         Self::Expiry,
+        Self::Doubt,
         Self::Move,
         Self::Leave,
     ];

@@ -53,6 +53,7 @@ impl Client {
                     self.flush();
                 }
                 Timer::Hold => self.flush(),
+                Timer::Doubt => self.outbox.believe(now, due),
                 Timer::Expiry => self.outbox.expire(now),
                 Timer::Leave => self.settle_leaving(now, self.buffered, false),
             }
@@ -138,6 +139,10 @@ impl Client {
         match self.outbox.next_expiry() {
             Some(at) => self.timers.set(Timer::Expiry, at),
             None => self.timers.stop(Timer::Expiry),
+        }
+        match self.outbox.next_belief() {
+            Some(at) => self.timers.set(Timer::Doubt, at),
+            None => self.timers.stop(Timer::Doubt),
         }
     }
 

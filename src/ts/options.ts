@@ -6,7 +6,7 @@ import { refuse } from "./error.js";
 import type { LineOptions, Url } from "./types.js";
 
 /** The least that a number may be, the words that may stand there, what `typeof` says, or more of the same. */
-type Rule = number | unknown[] | "string" | "object" | Rules;
+type Rule = number | unknown[] | "string" | "object" | "function" | Rules;
 export type Rules = { [option: string]: Rule };
 
 const RULES: Rules = {
@@ -20,6 +20,7 @@ const RULES: Rules = {
   session: { key: "string", storage: ["local", "session", "memory"], maxAgeMs: 0 },
   maxFrameBytes: 1,
   closePolicy: "object",
+  getState: "function",
   nexus: { initType: "string", resumeType: "string", tokenField: "string", readyOn: ["frame", "open"], settleMs: 0 },
   log: ["warn", "silent"],
 };

@@ -73,6 +73,8 @@ export type ErrorCode =
   | "storage.denied"
   /** What lies under the session's key is not a session; with a `count`: so many kept messages are missing or not what was written. */
   | "storage.corrupt"
+  /** `getState` threw, rejected, or took longer than 10 s; what waited for it is told all the same. */
+  | "state.failed"
   /** The url function threw, rejected, or returned no usable URL: a failed attempt. */
   | "url.provider"
   /** The WebAssembly file could not be had. */
@@ -197,6 +199,12 @@ export interface LineOptions {
 export interface Options extends LineOptions {
   /** Which protocol the gateway speaks. Each further protocol is an entry of its own. */
   protocol?: "nexus";
+  /**
+   * Fetches the truth after something was missed: called behind each `ws-gap`, and after each return to a gateway that does
+   * not number its frames (`from` and `to` are `null` then). While its promise is open, frames wait, in order: 10 s and 1000
+   * frames at the most.
+   */
+  getState?(gap: GapDetail): unknown;
   /** Names in the Nexus protocol, for gateways that have others. */
   nexus?: {
     /** Default `"session-init"`. */
@@ -248,8 +256,8 @@ export interface ResumedDetail {
   to: number;
 }
 export interface GapDetail {
-  /** The gateway's numbers of what will not come. `to`: `null` where nobody knows. */
-  from: number;
+  /** The gateway's numbers of what will not come; `null` where nobody knows. */
+  from: number | null;
   to: number | null;
   /**
    * `trimmed`: the gateway had to let them go. `epoch`: it remembers nothing of before. `session`: the session is another one.

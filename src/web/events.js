@@ -24,6 +24,10 @@ export class Events {
     this.url = "";
     this.cause = undefined;
     this.dead = undefined;
+    this.numbered = false;
+    this.again = false;
+    // Frames that wait for the page's state.
+    this.held = undefined;
     lines.add(this);
   }
 
@@ -86,6 +90,9 @@ export class Events {
   connected(attempt, recovered) {
     // A query may hold a token, and details are logged.
     this.dispatch("ws-connected", { url: this.url.replace(/\?.*/, ""), attempt, recovered });
+    // Whether something was missed, nobody can know.
+    if (this.again && !this.numbered) this.ask({ from: null, to: null, reason: "unnumbered" });
+    this.again = true;
   }
 
   resumed(from, to) {
@@ -93,7 +100,30 @@ export class Events {
   }
 
   gap(from, to, reason) {
-    this.dispatch("ws-gap", { from, to: Number.isNaN(to) ? null : to, reason });
+    const gap = { from, to: Number.isNaN(to) ? null : to, reason };
+    this.dispatch("ws-gap", gap);
+    this.ask(gap);
+  }
+
+  // Has the page fetch the truth. What comes meanwhile is told behind it.
+  async ask(gap) {
+    const { getState } = this;
+    if (!getState) return;
+    const held = (this.held = this.held ?? []);
+    const turn = (this.turn = {});
+    const late = new Promise((_, reject) => (this.release = reject));
+    const timer = setTimeout(this.release, STATE_MS, new Error("no answer"));
+    try {
+      await Promise.race([getState(gap), late]);
+    } catch (error) {
+      this.cause = error;
+      this.fault("state.failed");
+    }
+    clearTimeout(timer);
+    // A later gap has asked again.
+    if (turn !== this.turn) return;
+    this.held = undefined;
+    for (const [name, detail] of held) this.dispatch(name, detail);
   }
 
   disconnected(code, reason, wasClean, willReconnect, cause) {
@@ -110,11 +140,15 @@ export class Events {
 
   fault(code, count) {
     const [message, retryable] = FAULTS[code];
-    const cause = code === "url.provider" || code.startsWith("storage.") ? this.cause : undefined;
+    const cause = code === "url.provider" || /^st/.test(code) ? this.cause : undefined;
     this.dispatch("ws-error", new this.ErrorType(code, message, { cause, count: count || undefined, retryable }));
   }
 
   dispatch(name, detail) {
+    if (this.held !== undefined && (!name.startsWith("ws-") || name === "ws-unhandled")) {
+      if (this.held.push([name, detail]) > MOST_HELD) this.release(new Error("too much waits for it"));
+      return;
+    }
     const { target, line } = this;
     target?.dispatchEvent(event(name, detail));
     if (line !== target && this.heard.has(name)) line.dispatchEvent(event(name, detail));
@@ -157,6 +191,10 @@ export const typeOf = (frame, dialect) => (dialect ? dialect.type(frame) : frame
 
 const lines = new Set();
 
+// How long frames wait for the page's state, and how many.
+const STATE_MS = 10_000;
+const MOST_HELD = 1000;
+
 const report =
   globalThis.reportError ??
   ((error) =>
@@ -174,6 +212,7 @@ const FAULTS = {
   "peer.ack-behind": ["the server acknowledges less than it did before", false],
   "storage.denied": ["the storage refused; the session lives on in memory", false],
   "storage.corrupt": ["what is stored under the session's key is not a session", false],
+  "state.failed": ["getState failed, or took too long; what waited for it is told all the same", true],
   "url.provider": ["the url provider failed", true],
   "send.expired": ["messages waited longer than their ttlMs", true],
   "send.evicted": ["messages gave way to newer ones (queue.overflow)", true],

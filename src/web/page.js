@@ -29,9 +29,10 @@ export class Page {
     });
   }
 
-  constructor(given, wildcard, { target = globalThis, session = {}, reconnect = {}, maxFrameBytes = 16777216 }) {
+  constructor(given, wildcard, { target = globalThis, session = {}, reconnect = {}, maxFrameBytes = 16777216, getState }) {
     const { dialect } = given;
     this.events = new Events(given, target, wildcard, reconnect.maxAttempts ?? Infinity);
+    this.events.getState = getState;
     this.events.began = (...facts) => given.began?.(this, ...facts);
     this.store = new Store(session.storage, session.key ?? dialect?.sessionKey, this.events);
     this.env = new Env(given.url, this.events, dialect);

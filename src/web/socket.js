@@ -50,7 +50,7 @@ export class Socket {
   }
 
   number(on) {
-    this.numbered = on;
+    this.numbered = this.events.numbered = on;
   }
 
   bind(topic, handle) {
