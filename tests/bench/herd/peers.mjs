@@ -3,7 +3,7 @@
 // packages give the same waits.
 //
 // node peers.mjs <folder> [instances]
-import { readFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 
@@ -114,7 +114,7 @@ console.log = console.info = console.warn = console.error = () => {};
 /** The network: takes everybody in until the loss, then nobody. */
 let lost = false;
 let alive = new Set();
-/** Whose constructor or timer has led to a dial is told by the URL. */
+/** Of each instance, which its URL names: how long it waited before each dial, and since when it waits. */
 const waits = [];
 const since = [];
 
@@ -219,6 +219,7 @@ const PEERS = {
     load:
       ({ io }) =>
       (who) =>
+        // Long polling would come before it, with a request of its own.
         void io("ws://server.example", { transports: ["websocket"], query: { who }, forceNew: true }),
     entry: "socket.io-client/dist/socket.io.js",
     opened: (socket) => socket.hear('0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'),
@@ -267,7 +268,7 @@ let peer;
 for (const [name, kind] of Object.entries(PEERS)) {
   const instances = kind.alike ? 10 : Number(given);
   const require = wanted[kind.from];
-  const home = path.dirname(require.resolve.paths(name).map((place) => path.join(place, name, "package.json")).find((file) => has(file)));
+  const home = path.dirname(require.resolve.paths(name).map((place) => path.join(place, name, "package.json")).find((file) => existsSync(file)));
   const { version } = JSON.parse(readFileSync(path.join(home, "package.json"), "utf8"));
   const entry = require.resolve(kind.entry ?? name);
   [now, count, queue, state, lost, alive, peer] = [0, 0, [], 1, false, new Set(), kind];
@@ -291,12 +292,5 @@ for (const [name, kind] of Object.entries(PEERS)) {
   process.stdout.write(`${name} ${version}\n`);
 }
 
-function has(file) {
-  try {
-    return readFileSync(file) !== undefined;
-  } catch {
-    return false;
-  }
-}
 // Some of them keep timers for ever.
 process.exit(0);
