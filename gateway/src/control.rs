@@ -241,15 +241,18 @@ struct Move {
     /// Whether everybody gets a new token first.
     #[serde(default)]
     rotate: bool,
+    /// Whether the time stays the gateway's secret.
+    #[serde(default)]
+    untold: bool,
 }
 
 async fn relocate(State(Controls { hub, .. }): State<Controls>, body: Bytes) -> Response {
-    with(&body, |Move { within_ms, to, rotate }| {
+    with(&body, |Move { within_ms, to, rotate, untold }| {
         let moved = hub.step(|world, now| {
             if rotate {
                 world.rotate(now);
             }
-            world.relocate(now, &target(to.as_deref()), within_ms.unwrap_or(NOTICE_MS))
+            world.relocate(now, &target(to.as_deref()), within_ms.unwrap_or(NOTICE_MS), !untold)
         });
         Ok(counted(moved))
     })

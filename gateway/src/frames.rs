@@ -56,7 +56,10 @@ pub enum Said<'a> {
     #[serde(rename = "gateway-closing")]
     GatewayClosing,
     #[serde(rename = "gateway-moving", rename_all = "camelCase")]
-    GatewayMoving { within_ms: u64 },
+    GatewayMoving {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        within_ms: Option<u64>,
+    },
     #[serde(rename = "world_state")]
     WorldState { players: Vec<Player<'a>>, agents: &'a RawValue, chat: &'a VecDeque<Box<RawValue>>, you: &'a str },
     #[serde(rename = "player-joined")]

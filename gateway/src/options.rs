@@ -51,7 +51,7 @@ and remembers --delivery-keep frames; with --sessions all of it outlives a kill.
   GET  taken: the numbered messages that were taken, in that order; received has the repeated and fenced ones too
   GET  state: the epoch, each client's streams and feed, each connection's stream and acknowledgements
   POST send {\"frame\", \"feed\": true, \"to\"}: into the feed, of absent sessions too
-  POST move {\"withinMs\": 5000, \"to\", \"rotate\"}: gateway-moving, and a close with 1012 when the time is over
+  POST move {\"withinMs\": 5000, \"to\", \"rotate\", \"untold\"}: gateway-moving, and 1012 when the time is over
   POST delivery: a plan that holds until the next {\"holdAcks\", \"dropAcks\": N, \"resume\": \"never\"|
        \"withoutTaken\"|\"otherEpoch\"|\"takenAhead\"|\"plain\", \"resumeTimes\": N, \"resumeDelayMs\",
        \"cutAfterTaking\": N, \"killAfterTaking\": N (the process exits with 137)}

@@ -65,6 +65,7 @@ impl World {
     pub fn down(&mut self, now: Time, ms: Option<u64>, code: u16) {
         self.availability = Availability::Down { until: ms.map(|ms| now.plus(ms)) };
         self.rearm = true;
+        self.acknowledge_all();
         self.close(&Target::Everyone, code, "the gateway is going down");
     }
 

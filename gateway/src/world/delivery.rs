@@ -304,11 +304,12 @@ impl World {
         self.sessions.iter().filter(|session| target.means(&session.id)).count()
     }
 
-    /// Tells connections to go elsewhere, and closes those that are still there when the time is over.
-    pub fn relocate(&mut self, now: Time, target: &Target, within_ms: u64) -> usize {
+    /// Tells connections to go elsewhere, and closes those that are still there when the time is over, which need not
+    /// be told.
+    pub fn relocate(&mut self, now: Time, target: &Target, within_ms: u64, told: bool) -> usize {
         self.acknowledge_all();
         let targets = self.targets(target);
-        let moving = Said::GatewayMoving { within_ms }.text();
+        let moving = Said::GatewayMoving { within_ms: told.then_some(within_ms) }.text();
         for id in &targets {
             if let Some(connection) = self.connections.get_mut(id) {
                 connection.line.leaves = Some(now.plus(within_ms));

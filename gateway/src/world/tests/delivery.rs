@@ -399,7 +399,7 @@ fn a_connection_that_is_told_to_move_is_acknowledged_first_and_closed_at_the_lat
     let (id, _, token) = play.line(STREAM);
     play.chat(id, 1);
     play.told(id);
-    play.world.relocate(play.now, &Target::Everyone, 3_000);
+    play.world.relocate(play.now, &Target::Everyone, 3_000, true);
     play.collect();
     let told = play.told(id);
     let moving = json!({"type": "gateway-moving", "withinMs": 3_000});
@@ -410,6 +410,32 @@ fn a_connection_that_is_told_to_move_is_acknowledged_first_and_closed_at_the_lat
     play.pass(10_000);
     assert_eq!(play.closed, [(id, 1012)]);
     assert!(play.kinds(next).is_empty());
+}
+
+#[test]
+fn the_time_by_which_to_move_may_stay_untold() {
+    let mut play = Play::new(delivering());
+    let (id, ..) = play.newcomer();
+    play.world.relocate(play.now, &Target::Everyone, 3_000, false);
+    play.collect();
+    assert_eq!(play.told(id), [json!({"type": "gateway-moving"})]);
+    play.pass(3_000);
+    assert_eq!(play.closed, [(id, 1012)]);
+}
+
+#[test]
+fn what_was_taken_is_acknowledged_before_the_gateway_goes_down() {
+    let mut play = Play::new(delivering());
+    let (id, ..) = play.line(STREAM);
+    play.told(id);
+    play.chat(id, 1);
+    play.world.announce_closing();
+    play.collect();
+    assert_eq!(play.kinds(id), ["chat-message", "delivery-ack", "gateway-closing"]);
+    play.chat(id, 2);
+    play.world.down(play.now, None, 1012);
+    play.collect();
+    assert_eq!(play.acks(id), [2]);
 }
 
 #[test]
