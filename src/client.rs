@@ -44,6 +44,8 @@ enum State {
     Waiting {
         asked: bool,
     },
+    /// Nobody sees the page, and the page wants no connection meanwhile.
+    Parked,
     Closed,
 }
 
@@ -92,6 +94,7 @@ pub struct Client {
     could_probe: bool,
     /// The browser's hint, not a verdict: it only names the cause of what happens anyway.
     offline: bool,
+    presence: watch::Presence,
 }
 
 /// Gives the messages of this page a stream of their own.
@@ -142,6 +145,7 @@ impl Client {
             moving: false,
             could_probe: false,
             offline: false,
+            presence: watch::Presence::default(),
         }
     }
 
@@ -284,6 +288,7 @@ impl Client {
             State::Idle | State::Closed => {
                 self.failures = 0;
                 self.stagger_ms = 0.0;
+                self.wait_hidden(now);
                 self.journal.note(now, Fact::ConnectAsked);
                 self.settle_leaving(now, self.buffered, false);
                 if self.restored {
@@ -296,7 +301,12 @@ impl Client {
             }
             State::Waiting { .. } => {
                 self.journal.note(now, Fact::ConnectAsked);
+                self.wait_hidden(now);
                 self.attempt(now);
+            }
+            State::Parked => {
+                self.journal.note(now, Fact::ConnectAsked);
+                self.unpark(now);
             }
             State::Restoring
             | State::Resolving { .. }
@@ -347,6 +357,7 @@ impl Client {
     // One attempt, step by step.
 
     fn attempt(&mut self, now: Instant) {
+        self.here_again();
         self.timers.stop(Timer::Retry);
         self.advice = None;
         self.tickets = self.tickets.wrapping_add(1);
@@ -418,6 +429,7 @@ impl Client {
             return;
         };
         self.state = State::Ready { socket };
+        self.excuse_again();
         self.counters.connections = self.counters.connections.wrapping_add(1);
         self.stagger_ms = 0.0;
         self.timers.stop(Timer::Attempt);
@@ -507,11 +519,14 @@ impl Client {
             return;
         }
         let cause = match disposition.cause() {
+            Cause::Transport if self.was_away(now) => Cause::Lifecycle,
             Cause::Transport if self.offline => Cause::Offline,
             cause => cause,
         };
         let fatal = matches!(disposition, Disposition::Fatal(_));
-        let exhausted = f64::from(self.failures) >= self.config.max_attempts;
+        // What the page's absence has cost is no failure.
+        let failed = cause != Cause::Lifecycle;
+        let exhausted = failed && f64::from(self.failures) >= self.config.max_attempts;
         if let Some((reason, clean)) = socket {
             self.journal.note(now, Fact::Ended { code: code.0, cause });
             self.tell(Event::Disconnected { code, reason, clean, will_reconnect: !fatal && !exhausted, cause });
@@ -525,7 +540,10 @@ impl Client {
             self.tell(Event::Failed { cause, code, attempts: self.failures, frame });
             return;
         }
-        self.failures = self.failures.saturating_add(1);
+        if failed {
+            self.failures = self.failures.saturating_add(1);
+            self.excuse_again();
+        }
         let advice = self.advice.take();
         let word = match (advice, disposition) {
             // Said again before there was a connection, it changes nothing: the crowd is spread already.
@@ -540,28 +558,56 @@ impl Client {
                 ((after as u64).saturating_add(self.chance.below(spread)), true)
             }
             // The browser took the socket, the path is as good as ever: nothing to wait for.
-            None if cause == Cause::Lifecycle => (0, false),
+            None if !failed => (0, false),
             None => {
                 let (early, least, spread) = self.protocol.early_tries();
                 let own = if self.failures <= early {
                     (least + self.chance.below(spread)).min(self.config.backoff.max_ms as u64)
+                } else if let Some(within) = self.hurry(now, cause) {
+                    self.chance.below(within)
                 } else {
-                    self.config.backoff.delay_ms(self.failures - early, &mut self.chance)
+                    let own = self.config.backoff.delay_ms(self.failures - early, &mut self.chance);
+                    own.saturating_mul(self.heartbeat.pace())
                 };
                 let turn = self.stagger_ms as u64 + self.chance.below(self.stagger_ms / 10.0);
                 (own.max(turn), turn > own)
             }
         };
-        self.state = State::Waiting { asked };
-        self.timers.set(Timer::Retry, now.after(delay_ms));
+        let parked = self.is_to_be_parked(now);
+        self.state = if parked { State::Parked } else { State::Waiting { asked } };
         #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
         self.ask(now, |protocol, cx| protocol.retrying(cx));
+        if parked {
+            self.journal.note(now, Fact::Parked);
+            return;
+        }
+        self.timers.set(Timer::Retry, now.after(delay_ms));
         let attempt = self.failures;
         self.journal.note(now, Fact::Waiting { attempt, delay_ms, advised: advice.is_some() });
         if self.outbox.waiting() > 0 {
             self.journal.note(now, Fact::Unsent { count: self.outbox.waiting() });
         }
         self.tell(Event::Reconnecting { attempt, delay_ms, cause });
+    }
+
+    /// Ends the socket as the page would, and means to come back.
+    fn leave_for_now(&mut self, now: Instant) {
+        if let Some(socket) = self.socket() {
+            let code = CloseCode::NORMAL;
+            self.outputs.push_back(Output::Close { socket, code, reason: String::new(), awaited: true });
+            self.leaving = Some(socket);
+            self.leave_socket(now, code);
+            self.timers.set(Timer::Leave, now.after(LEAVE_MS));
+            self.decide(now, code, Disposition::Retry(Cause::Lifecycle), Some((String::new(), true)));
+        }
+    }
+
+    fn unpark(&mut self, now: Instant) {
+        self.wait_hidden(now);
+        self.settle_leaving(now, self.buffered, false);
+        let attempt = self.failures;
+        self.tell(Event::Reconnecting { attempt, delay_ms: 0, cause: Cause::Lifecycle });
+        self.attempt(now);
     }
 
     fn disposition(&self, code: CloseCode, own: Option<Disposition>) -> Disposition {
@@ -578,7 +624,7 @@ impl Client {
 
     /// Everything that belonged to the current socket ends with it.
     fn leave_socket(&mut self, now: Instant, code: CloseCode) -> Option<Disposition> {
-        self.timers.stop_all_but(&[Timer::Expiry, Timer::Leave]);
+        self.timers.stop_all_but(&[Timer::Expiry, Timer::Leave, Timer::Hide]);
         self.probing = None;
         self.numbering = None;
         self.release_held();
@@ -613,7 +659,12 @@ impl Client {
     fn socket(&self) -> Option<SocketId> {
         match self.state {
             State::Opening { socket } | State::Handshaking { socket } | State::Ready { socket } => Some(socket),
-            State::Idle | State::Restoring | State::Resolving { .. } | State::Waiting { .. } | State::Closed => None,
+            State::Idle
+            | State::Restoring
+            | State::Resolving { .. }
+            | State::Waiting { .. }
+            | State::Parked
+            | State::Closed => None,
         }
     }
 

@@ -28,7 +28,7 @@ const DAY_MS: f64 = 86_400_000.0;
 const INF: f64 = f64::INFINITY;
 
 /// Waits are in milliseconds, sizes in bytes of UTF-8.
-pub const NUMBERS: [Number; 12] = [
+pub const NUMBERS: [Number; 13] = [
     // Full jitter makes the first wait half of it on average; a smaller base lets a crowd that lost its server
     // together arrive in one wave.
     number("reconnect.baseDelayMs", 1.0, DAY_MS, 4000.0),
@@ -41,6 +41,8 @@ pub const NUMBERS: [Number; 12] = [
     number("connectTimeoutMs", 1.0, DAY_MS, 10_000.0),
     number("heartbeat.idleMs", 1.0, DAY_MS, f64::NAN),
     number("heartbeat.probeTimeoutMs", 1.0, DAY_MS, 2000.0),
+    // Where browsers begin to throttle a hidden page in earnest.
+    number("hiddenAfterMs", 0.0, DAY_MS, 300_000.0),
     number("queue.maxMessages", 0.0, 16_777_216.0, 1000.0),
     number("queue.maxBytes", 0.0, 1_073_741_824.0, 1_048_576.0),
     number("session.maxAgeMs", 0.0, INF, INF),
@@ -63,10 +65,22 @@ pub struct Config {
     pub stable_ms: u64,
     pub connect_timeout_ms: u64,
     pub heartbeat: Policy,
+    pub hidden: Hidden,
+    pub hidden_after_ms: u64,
     pub limits: Limits,
     pub max_age_ms: f64,
     pub close_policy: Vec<(CloseCode, bool)>,
     pub nexus: NexusConfig,
+}
+
+/// What becomes of the line while nobody sees the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    Keep,
+    /// Heartbeats and attempts are `SLOW_TIMES` rarer.
+    Slow,
+    /// No socket, until somebody does.
+    Park,
 }
 
 #[derive(Debug)]
@@ -97,12 +111,17 @@ impl Config {
             }
         }
         let [base_ms, max_ms, factor, max_attempts, stable_ms, connect_timeout_ms, idle_ms, rest @ ..] = numbers;
-        let [probe_timeout_ms, max_messages, max_bytes, max_age_ms, settle_ms] = rest;
+        let [probe_timeout_ms, hidden_after_ms, max_messages, max_bytes, max_age_ms, settle_ms] = rest;
         // A match, for a list asked by its place brings the formatting machinery along.
         let overflow = match word(values, "queue.overflow", OVERFLOW)? {
             0 => Overflow::Reject,
             1 => Overflow::DropOldest,
             _ => Overflow::DropNewest,
+        };
+        let hidden = match word(values, "hidden", HIDDEN)? {
+            0 => Hidden::Keep,
+            1 => Hidden::Slow,
+            _ => Hidden::Park,
         };
         let named = |path, default: &str| values.string(path).unwrap_or_else(|| default.into());
         Ok(Self {
@@ -114,6 +133,8 @@ impl Config {
                 idle_ms: (!idle_ms.is_nan()).then_some(idle_ms as u64),
                 probe_timeout_ms: probe_timeout_ms as u64,
             },
+            hidden,
+            hidden_after_ms: hidden_after_ms as u64,
             limits: Limits { max_messages, max_bytes, overflow },
             max_age_ms,
             close_policy: options.close_policy,
@@ -132,6 +153,7 @@ impl Config {
 /// What a word option may be; the first is its default.
 const JITTER: [&str; 2] = ["full", "none"];
 const OVERFLOW: [&str; 3] = ["reject", "drop-oldest", "drop-newest"];
+const HIDDEN: [&str; 3] = ["keep", "slow", "park"];
 const READY_ON: [&str; 2] = ["frame", "open"];
 
 fn misuse(option: &'static str, why: &'static str) -> ApiMisuse {
@@ -160,6 +182,15 @@ pub const HOLD_MS: u64 = 2000;
 pub const LEAVE_MS: u64 = 3000;
 /// Becoming visible tries within this time; coming online within the first wait, for a whole city comes online at once.
 pub const HURRY_MS: f64 = 500.0;
+/// So soon after a sign that the page is back, what ends without having been heard from is taken for what its absence cost;
+/// and an attempt that was under way for longer than this gets as much again.
+pub const WAKE_MS: u64 = 2000;
+/// An attempt whose deadline rings later than this was kept waiting with the page.
+pub const HELD_UP_MS: u64 = 1000;
+/// How much rarer a slow page does everything: a heartbeat every 48 s is within the minute after which proxies let go.
+pub const SLOW_TIMES: u64 = 4;
+/// A line that is to be parked and has something under way is looked at again after so long.
+pub const PARK_AGAIN_MS: u64 = 5000;
 /// A server that says 1012 or 1013 and no more is left alone for so long (the registry's words for 1012: "a randomized
 /// delay of 5 - 30 seconds").
 pub const LATER_LEAST_MS: f64 = 5000.0;
@@ -209,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_word_that_is_not_in_the_list_is_refused() {
-        for option in ["reconnect.jitter", "queue.overflow", "nexus.readyOn"] {
+        for option in ["reconnect.jitter", "hidden", "queue.overflow", "nexus.readyOn"] {
             assert_eq!(parse(json!({ option: "some" })).unwrap_err(), misuse(option, "is not one of its words"));
         }
         assert!(!parse(json!({ "reconnect.jitter": "none" })).unwrap().backoff.jitter);

@@ -105,10 +105,15 @@ pub enum Input<'a> {
 pub enum Signal {
     Online,
     Offline,
+    /// Somebody sees the page, or turns to it.
     Visible,
+    Hidden,
     /// The page came back out of the back/forward cache: its socket did not survive.
     Restored,
+    /// It is not frozen any more.
     Resumed,
+    /// The clocks disagree: the machine slept.
+    Woke,
     /// The page is being frozen or put into that cache.
     PutAway,
 }

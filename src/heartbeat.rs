@@ -19,13 +19,17 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     /// Milliseconds between heartbeats, and the silence after which a server that cannot be asked is given up. Without
-    /// it, a server that can be asked is asked every 15 s, and the silence of one that cannot is no evidence.
+    /// it, a server that can be asked is asked in time to notice its end, and the silence of one that cannot is no evidence.
     pub idle_ms: Option<u64>,
     /// Milliseconds that an answer may take.
     pub probe_timeout_ms: u64,
 }
 
-const DEFAULT_IDLE_MS: u64 = 15_000;
+/// From a server's last word until its silence is noticed, the time for an answer included. With a second for a timer that is
+/// late, that is 15 s.
+const NOTICED_MS: u64 = 14_000;
+/// However long an answer may take, a server is not asked more often.
+const LEAST_IDLE_MS: u64 = 9000;
 /// Silence that the protocol does not expect is looked for so many times as often as it takes.
 const ROUNDS: u64 = 3;
 /// A timer that is later than this was kept waiting, and so may frames have been.
@@ -38,6 +42,8 @@ pub struct Heartbeat {
     /// Within so many milliseconds the server speaks of itself, by its protocol.
     expected_ms: Option<u64>,
     quiet_rounds: u64,
+    /// How many times rarer than usual to look.
+    pace: u64,
     heard: u32,
     heard_before: u32,
     /// A late timer was forgiven once; a second one in a row is not.
@@ -56,6 +62,7 @@ impl Heartbeat {
             can_probe: false,
             expected_ms: None,
             quiet_rounds: 0,
+            pace: 1,
             heard: 0,
             heard_before: 0,
             forgiven: false,
@@ -90,6 +97,19 @@ impl Heartbeat {
         self.heard = self.heard.wrapping_add(1);
     }
 
+    /// Frames so far.
+    pub const fn heard_so_far(&self) -> u32 {
+        self.heard
+    }
+
+    pub const fn pace(&self) -> u64 {
+        self.pace
+    }
+
+    pub const fn set_pace(&mut self, pace: u64) {
+        self.pace = pace;
+    }
+
     /// The server offers to answer probes.
     pub fn offer(&mut self) {
         self.can_probe = true;
@@ -106,20 +126,39 @@ impl Heartbeat {
 
     /// When to look next; `None` where there is nothing to look for.
     pub fn next_beat(&self, now: Instant) -> Option<Instant> {
-        match self.policy.idle_ms {
-            Some(idle) => Some(now.after(idle)),
-            None if self.can_probe => Some(now.after(self.expected_ms.unwrap_or(DEFAULT_IDLE_MS))),
-            None => self.expected_ms.map(|within| now.after(within / ROUNDS)),
-        }
+        let idle_ms = match self.policy.idle_ms {
+            Some(idle) => idle,
+            None if self.can_probe => {
+                let own = NOTICED_MS.saturating_sub(self.answer_ms()).max(LEAST_IDLE_MS);
+                self.expected_ms.unwrap_or(own)
+            }
+            None => self.expected_ms? / ROUNDS,
+        };
+        Some(now.after(idle_ms.saturating_mul(self.pace)))
     }
 
-    /// A probe goes out: when its answer is due.
-    pub fn probing(&mut self, now: Instant) -> Instant {
+    /// The page is back, and the server cannot be asked: by when a word of it has to have come, if it speaks of itself. One
+    /// that it says within half of that time, as protocols have it, may just have been missed.
+    pub fn awaken(&mut self, now: Instant) -> Option<Instant> {
+        let within_ms = self.expected_ms.filter(|_| self.policy.idle_ms.is_none())?;
         self.heard_before = self.heard;
+        self.quiet_rounds = ROUNDS - 1;
+        Some(now.after(within_ms / ROUNDS * 2))
+    }
+
+    /// A probe goes out: when its answer is due. One for a page that is back leaves time for the next dial.
+    pub fn probing(&mut self, now: Instant, back: bool) -> Instant {
+        self.heard_before = self.heard;
+        let within_ms = self.answer_ms();
+        let patient = within_ms > self.policy.probe_timeout_ms;
+        now.after(if back && !patient { within_ms - within_ms / 4 } else { within_ms })
+    }
+
+    fn answer_ms(&self) -> u64 {
         let within_ms = self.policy.probe_timeout_ms;
         #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
         let within_ms = within_ms.max(self.patience.0);
-        now.after(within_ms)
+        within_ms
     }
 
     /// The heartbeat that was due at `due`.
@@ -182,10 +221,10 @@ mod tests {
         let mut beat = heartbeat(None);
         beat.offer();
         assert_eq!(beat.beat(at(15_000), at(15_000)), Verdict::Probe);
-        let due = beat.probing(at(15_000));
+        let due = beat.probing(at(15_000), false);
         beat.heard();
         assert_eq!(beat.answer_due(due, due), Verdict::Alive);
-        let due = beat.probing(at(30_000));
+        let due = beat.probing(at(30_000), false);
         assert_eq!(beat.answer_due(due, due), Verdict::Dead);
     }
 
@@ -194,13 +233,14 @@ mod tests {
         let mut beat = heartbeat(None);
         beat.offer();
         beat.patience(5000, 2);
-        assert_eq!(beat.probing(at(0)), at(5000));
+        assert_eq!(beat.next_beat(at(0)), Some(at(9000)), "noticed as soon as elsewhere");
+        assert_eq!(beat.probing(at(0), true), at(5000), "whoever asks");
         assert_eq!(beat.answer_due(at(5000), at(5000)), Verdict::Probe);
         beat.heard();
         assert_eq!(beat.answer_due(at(10_000), at(10_000)), Verdict::Alive);
-        beat.probing(at(20_000));
+        beat.probing(at(20_000), false);
         assert_eq!(beat.answer_due(at(25_000), at(25_000)), Verdict::Probe);
-        beat.probing(at(25_000));
+        beat.probing(at(25_000), false);
         assert_eq!(beat.answer_due(at(30_000), at(30_000)), Verdict::Dead);
     }
 
@@ -222,9 +262,9 @@ mod tests {
     fn a_late_timer_asks_again_before_it_judges() {
         let mut beat = heartbeat(None);
         beat.offer();
-        let due = beat.probing(at(0));
+        let due = beat.probing(at(0), false);
         assert_eq!(beat.answer_due(at(600_000), due), Verdict::Probe);
-        let due = beat.probing(at(600_000));
+        let due = beat.probing(at(600_000), false);
         assert_eq!(beat.answer_due(due, due), Verdict::Dead);
     }
 

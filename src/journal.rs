@@ -20,6 +20,7 @@ pub enum Fact {
     Waiting { attempt: u32, delay_ms: u64, advised: bool },
     Hurried { signal: &'static str },
     PutAway,
+    Parked,
     Probing,
     Stable,
     GaveUp { attempts: u32 },
@@ -91,6 +92,7 @@ impl Fact {
             }
             Self::PutAway => "the browser puts the page away",
             Self::Moving => "moving: another socket is dialled before this one closes",
+            Self::Parked => "parked until somebody sees the page",
             Self::Probing => "asking for a sign of life",
             Self::Stable => "stable: earlier failures are forgiven",
             Self::GaveUp { attempts } => {

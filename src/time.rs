@@ -71,6 +71,8 @@ pub enum Timer {
     Move,
     /// A socket that was told to close has had its time.
     Leave,
+    /// Nobody has seen the page for so long that the page's own policy comes into force.
+    Hide,
 }
 
 impl Timer {
@@ -87,6 +89,7 @@ impl Timer {
         Self::Doubt,
         Self::Move,
         Self::Leave,
+        Self::Hide,
     ];
 }
 

@@ -22,7 +22,7 @@ impl Client {
             State::Closed => Status::Closed,
             State::Ready { .. } => Status::Connected,
             _ if self.moving => Status::Connected,
-            State::Waiting { .. } => Status::Reconnecting,
+            State::Waiting { .. } | State::Parked => Status::Reconnecting,
             State::Restoring | State::Resolving { .. } | State::Opening { .. } | State::Handshaking { .. } => {
                 if self.failures == 0 && self.counters.connections == 0 {
                     Status::Connecting

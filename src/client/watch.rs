@@ -2,7 +2,7 @@
 //! signals, probes, and a buffer that does not empty. Whether to reconnect is not decided here.
 
 use super::{Client, Probing, State};
-use crate::config::{DRAIN_MS, HURRY_MS, STALL_MS};
+use crate::config::{DRAIN_MS, HELD_UP_MS, HURRY_MS, Hidden, PARK_AGAIN_MS, SLOW_TIMES, STALL_MS, WAKE_MS};
 use crate::contract::Signal;
 use crate::error::{Cause, Fault};
 use crate::heartbeat::Verdict;
@@ -10,20 +10,42 @@ use crate::journal::Fact;
 use crate::time::{Instant, Timer};
 use crate::wire::{CloseCode, Disposition};
 
+/// What is known of the page's absence, and what its return excuses.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    /// Since when nobody sees the page.
+    hidden_since: Option<Instant>,
+    /// The browser has put the page away, and nothing has shown yet that it is back.
+    away: bool,
+    /// The last sign that it is, until the next attempt.
+    back: Option<Back>,
+    /// An attempt was begun anew without counting as failed: the next one counts.
+    excused: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Back {
+    at: Instant,
+    /// Frames by then: one more, and the socket has survived.
+    heard: u32,
+    from: From,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// A person turns to the page.
+    Elsewhere,
+    /// There is a network again, for this page and for all that it was cut off with.
+    Offline,
+    /// The page was frozen or cached, or the machine asleep: whatever it had may be gone.
+    Away,
+}
+
 impl Client {
     pub(super) fn timeouts(&mut self, now: Instant) {
         while let Some((timer, due)) = self.timers.take_due(now) {
             match timer {
-                Timer::Attempt => match self.state {
-                    State::Restoring => self.restored(now, Err(Fault::StorageDenied)),
-                    State::Resolving { .. } => {
-                        self.decide(now, CloseCode::ABNORMAL, Disposition::Retry(Cause::HandshakeTimeout), None);
-                    }
-                    State::Opening { .. } | State::Handshaking { .. } => {
-                        self.abandon(now, Cause::HandshakeTimeout);
-                    }
-                    State::Idle | State::Ready { .. } | State::Waiting { .. } | State::Closed => {}
-                },
+                Timer::Attempt => self.attempt_overdue(now, due),
                 Timer::Protocol => {
                     self.ask(now, |protocol, cx| protocol.timeout(cx));
                 }
@@ -56,7 +78,23 @@ impl Client {
                 Timer::Doubt => self.outbox.believe(now, due),
                 Timer::Expiry => self.outbox.expire(now),
                 Timer::Leave => self.settle_leaving(now, self.buffered, false),
+                Timer::Hide => self.hidden_for_long(now),
             }
+        }
+    }
+
+    /// A page that was put away, or whose return has cut its attempt short, has not failed: it begins anew, once.
+    fn attempt_overdue(&mut self, now: Instant, due: Instant) {
+        let held_up = self.presence.away || self.presence.back.is_some() || now.since(due) > HELD_UP_MS;
+        let excused = held_up && !self.presence.excused;
+        self.presence.excused |= excused;
+        let cause = if excused { Cause::Lifecycle } else { Cause::HandshakeTimeout };
+        match self.state {
+            State::Restoring if excused => self.timers.set(Timer::Attempt, now.after(self.config.connect_timeout_ms)),
+            State::Restoring => self.restored(now, Err(Fault::StorageDenied)),
+            State::Resolving { .. } => self.decide(now, CloseCode::ABNORMAL, Disposition::Retry(cause), None),
+            State::Opening { .. } | State::Handshaking { .. } => self.abandon(now, cause),
+            State::Idle | State::Ready { .. } | State::Waiting { .. } | State::Parked | State::Closed => {}
         }
     }
 
@@ -69,21 +107,28 @@ impl Client {
     }
 
     pub(super) fn signal(&mut self, now: Instant, signal: Signal) {
-        let name = match signal {
-            Signal::Offline => "the browser is offline",
-            Signal::Online => "the browser is online",
-            Signal::Visible => "the page is visible",
-            Signal::Restored => "the page is back from the cache",
-            Signal::Resumed => "the page was resumed",
-            Signal::PutAway => {
-                self.journal.note(now, Fact::PutAway);
-                self.ask(now, |protocol, cx| protocol.put_away(cx));
-                return;
-            }
+        let (name, from) = match signal {
+            Signal::Offline => ("the browser is offline", None),
+            Signal::Online => ("the browser is online", Some(From::Offline)),
+            Signal::Visible => ("the page is visible", Some(From::Elsewhere)),
+            Signal::Restored => ("the page is back from the cache", Some(From::Away)),
+            Signal::Resumed => ("the page was resumed", Some(From::Away)),
+            Signal::Woke => ("the machine slept", Some(From::Away)),
+            Signal::Hidden => return self.hide(now),
+            Signal::PutAway => return self.put_away(now),
         };
         self.offline = signal == Signal::Offline || (self.offline && signal != Signal::Online);
+        if signal == Signal::Visible {
+            self.show(now);
+        }
+        let again = self.unheard();
+        // Its socket reads as open and is dead: its end is still to be told (docs/engines.md).
+        let gone = signal == Signal::Restored || (self.presence.away && from.is_some());
+        if let Some(from) = from {
+            self.came_back(now, from);
+        }
         match self.state {
-            State::Waiting { asked: false } if signal != Signal::Offline => {
+            State::Waiting { asked: false } if from.is_some() => {
                 // A person looks at one page; a network that is back wakes as many as its loss had cut off.
                 let crowd = signal == Signal::Online;
                 let within = if crowd { self.config.backoff.ceiling_ms(1) } else { HURRY_MS };
@@ -93,24 +138,179 @@ impl Client {
                     self.journal.note(now, Fact::Hurried { signal: name });
                 }
             }
-            State::Opening { .. } | State::Handshaking { .. } | State::Ready { .. } if signal == Signal::Restored => {
+            State::Opening { .. } | State::Handshaking { .. } | State::Ready { .. } if gone => {
                 self.abandon(now, Cause::Lifecycle);
             }
-            State::Ready { .. } if self.heartbeat.can_probe() => self.probe(now),
+            // What the provider was waiting for may have been taken away with the page.
+            State::Resolving { .. } if gone => self.attempt(now),
+            State::Resolving { .. } | State::Opening { .. } | State::Handshaking { .. } if from.is_some() => {
+                self.hasten(now);
+            }
+            State::Ready { .. } => self.look(now, again, from.is_some()),
+            State::Parked if signal == Signal::Visible => self.unpark(now),
             State::Idle
             | State::Closed
             | State::Waiting { .. }
+            | State::Parked
             | State::Restoring
             | State::Resolving { .. }
             | State::Opening { .. }
-            | State::Handshaking { .. }
-            | State::Ready { .. } => {}
+            | State::Handshaking { .. } => {}
+        }
+    }
+
+    fn put_away(&mut self, now: Instant) {
+        // A page that goes into the cache is told so twice.
+        if !core::mem::replace(&mut self.presence.away, true) {
+            self.journal.note(now, Fact::PutAway);
+            self.ask(now, |protocol, cx| protocol.put_away(cx));
+        }
+    }
+
+    fn came_back(&mut self, now: Instant, from: From) {
+        let was_away = self.presence.away || (self.unheard() && self.left() == Some(From::Away));
+        let from = if was_away { From::Away } else { from };
+        self.presence.away = false;
+        self.presence.back = Some(Back { at: now, heard: self.heartbeat.heard_so_far(), from });
+    }
+
+    fn left(&self) -> Option<From> {
+        self.presence.back.map(|back| back.from)
+    }
+
+    /// Whether nothing has been heard since the page came back.
+    fn unheard(&self) -> bool {
+        self.presence.back.is_some_and(|back| back.heard == self.heartbeat.heard_so_far())
+    }
+
+    /// An attempt begins: what came before is behind it.
+    pub(super) const fn here_again(&mut self) {
+        self.presence.away = false;
+        self.presence.back = None;
+    }
+
+    /// A connection, or an attempt that failed while the page was there.
+    pub(super) const fn excuse_again(&mut self) {
+        self.presence.excused = false;
+    }
+
+    /// Whether a socket that has just ended was lost to the page's absence.
+    pub(super) fn was_away(&self, now: Instant) -> bool {
+        let lately = |back: Back| back.from == From::Away && now.since(back.at) <= WAKE_MS;
+        self.presence.away || (self.unheard() && self.presence.back.is_some_and(lately))
+    }
+
+    /// Within how many milliseconds to dial where a path was found dead because the page came back.
+    pub(super) fn hurry(&self, now: Instant, cause: Cause) -> Option<f64> {
+        let back = self.presence.back.filter(|_| self.unheard())?;
+        let soon = cause == Cause::Heartbeat
+            || (matches!(cause, Cause::Transport | Cause::Offline) && now.since(back.at) <= WAKE_MS);
+        let within = if back.from == From::Offline { self.config.backoff.ceiling_ms(1) } else { HURRY_MS };
+        soon.then_some(within)
+    }
+
+    /// An attempt from before the page came back may be waiting for a path that is gone.
+    fn hasten(&mut self, now: Instant) {
+        if let Some(due) = self.timers.get(Timer::Attempt) {
+            let soon = now.after(WAKE_MS);
+            let under_way = self.config.connect_timeout_ms.saturating_sub(due.since(now));
+            if under_way > WAKE_MS && soon < due && !self.presence.excused {
+                self.timers.set(Timer::Attempt, soon);
+            }
+        }
+    }
+
+    /// Is the other end still there? Not asked twice at a time: that would put off the verdict.
+    fn look(&mut self, now: Instant, again: bool, back: bool) {
+        if self.heartbeat.can_probe() {
+            if self.timers.get(Timer::Probe).is_none_or(|due| due <= now) {
+                self.probe_for(now, back);
+            }
+        } else if back
+            && !again
+            && let Some(due) = self.heartbeat.awaken(now)
+        {
+            self.timers.set(Timer::Beat, due);
+        }
+    }
+
+    // A page that nobody sees. Parking and what ends it are client.rs', for they are about sockets.
+
+    fn hide(&mut self, now: Instant) {
+        if self.presence.hidden_since.is_none() {
+            self.presence.hidden_since = Some(now);
+            self.wait_hidden(now);
+            // A phone ends a hidden page without another word.
+            self.ask(now, |protocol, cx| protocol.put_away(cx));
+        }
+    }
+
+    /// Counts the time anew, for a page that is hidden and asks for a connection all the same.
+    pub(super) fn wait_hidden(&mut self, now: Instant) {
+        if self.presence.hidden_since.is_some() && self.config.hidden != Hidden::Keep {
+            self.presence.hidden_since = Some(now);
+            self.timers.set(Timer::Hide, now.after(self.config.hidden_after_ms));
+        }
+    }
+
+    fn hidden_for_long(&mut self, now: Instant) {
+        match self.config.hidden {
+            Hidden::Keep => {}
+            Hidden::Slow => {
+                self.heartbeat.set_pace(SLOW_TIMES);
+                if self.timers.get(Timer::Beat).is_some() {
+                    self.arm_beat(now);
+                }
+            }
+            Hidden::Park if self.is_busy() => self.timers.set(Timer::Hide, now.after(PARK_AGAIN_MS)),
+            Hidden::Park => self.park(now),
+        }
+    }
+
+    fn show(&mut self, now: Instant) {
+        self.timers.stop(Timer::Hide);
+        self.presence.hidden_since = None;
+        self.heartbeat.set_pace(1);
+        if self.timers.get(Timer::Beat).is_some() {
+            self.arm_beat(now);
+        }
+    }
+
+    /// Whether the line has nothing to do until somebody sees the page.
+    pub(super) fn is_to_be_parked(&self, now: Instant) -> bool {
+        let long = |since| now.since(since) >= self.config.hidden_after_ms;
+        self.config.hidden == Hidden::Park && self.presence.hidden_since.is_some_and(long) && !self.is_busy()
+    }
+
+    /// Nothing that is under way is cut off by the page's absence.
+    fn is_busy(&self) -> bool {
+        #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+        if self.protocol.is_busy() {
+            return true;
+        }
+        self.outbox.waiting() > 0 || self.buffered > 0.0
+    }
+
+    fn park(&mut self, now: Instant) {
+        match self.state {
+            State::Idle | State::Restoring | State::Parked | State::Closed => {}
+            State::Resolving { .. } | State::Waiting { .. } => {
+                self.timers.stop(Timer::Attempt);
+                self.timers.stop(Timer::Retry);
+                self.state = State::Parked;
+                self.journal.note(now, Fact::Parked);
+            }
+            State::Opening { .. } | State::Handshaking { .. } | State::Ready { .. } => self.leave_for_now(now),
         }
     }
 
     pub(super) fn probe(&mut self, now: Instant) {
+        self.probe_for(now, false);
+    }
+
+    fn probe_for(&mut self, now: Instant, back: bool) {
         self.timers.stop(Timer::Beat);
-        let due = self.heartbeat.probing(now);
+        let due = self.heartbeat.probing(now, back);
         self.timers.set(Timer::Probe, due);
         self.probing = Some(Probing { since: now, covers: self.outbox.handed_over_before() });
         self.journal.note(now, Fact::Probing);

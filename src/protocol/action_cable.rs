@@ -521,6 +521,10 @@ impl Protocol for ActionCable {
 
     fn probe(&mut self, _cx: &mut Context<'_>) {}
 
+    fn is_busy(&self) -> bool {
+        !self.performs.is_empty()
+    }
+
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition> {
         self.leave_connection();
         if self.told == Told::Gone {

@@ -131,6 +131,10 @@ impl Calls {
         None
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Call> {
         self.open.iter()
     }

@@ -668,6 +668,10 @@ impl Protocol for Hermes {
         cx.send_now(request(&own_id('p', self.pings), self.ping, "{}"));
     }
 
+    fn is_busy(&self) -> bool {
+        !self.calls.is_empty() || !self.turns.is_empty()
+    }
+
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition> {
         let lives = core::mem::take(&mut self.alive);
         if !core::mem::take(&mut self.opened) && code == CloseCode::ABNORMAL {

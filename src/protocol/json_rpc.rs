@@ -211,6 +211,10 @@ impl Protocol for JsonRpc {
 
     fn probe(&mut self, _cx: &mut Context<'_>) {}
 
+    fn is_busy(&self) -> bool {
+        !self.calls.is_empty() || !self.served.is_empty()
+    }
+
     fn disconnected(&mut self, cx: &mut Context<'_>, _code: CloseCode) -> Option<Disposition> {
         self.forget_the_socket(cx);
         self.calls.lost(cx, |_| AfterLoss::Lost { safe: false });
@@ -386,6 +390,10 @@ pub struct Served {
 }
 
 impl Served {
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Tells the page of one. `false`: there are too many.
     pub fn called(&mut self, cx: &mut Context<'_>, id: String, batch: u32, frame: FrameId) -> bool {
         if self.open.len() >= MOST_SERVED {

@@ -301,6 +301,12 @@ pub trait Protocol {
         self.restore(Some(Snapshot { token, client_id, cursor }));
     }
 
+    /// Whether something that the page asked for is under way: a line that nobody sees is not parked meanwhile.
+    #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
+    fn is_busy(&self) -> bool {
+        false
+    }
+
     /// Whether it keeps a frame that it was shown, and will tell of it.
     #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
     fn holds(&self) -> bool {

@@ -501,6 +501,10 @@ impl Protocol for OpenClaw {
         self.reason = reason.into();
     }
 
+    fn is_busy(&self) -> bool {
+        !self.calls.is_empty() || !self.runs.is_empty()
+    }
+
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition> {
         let was_ready = self.phase == Phase::Ready;
         if was_ready {

@@ -15,6 +15,8 @@ const RULES: Rules = {
   routes: "object",
   reconnect: { baseDelayMs: 1, maxDelayMs: 1, factor: 1, jitter: ["full", "none"], maxAttempts: 0, stableMs: 0 },
   connectTimeoutMs: 1,
+  hidden: ["keep", "slow", "park"],
+  hiddenAfterMs: 0,
   heartbeat: { idleMs: 1, probeTimeoutMs: 1 },
   queue: { maxMessages: 0, maxBytes: 0, overflow: ["reject", "drop-oldest", "drop-newest"], persist: [false, true] },
   session: { key: "string", storage: ["local", "session", "memory"], maxAgeMs: 0 },

@@ -161,11 +161,20 @@ export interface LineOptions {
   /** How long an attempt may take to become ready, in milliseconds, whatever it hangs in. Default 10000. */
   connectTimeoutMs?: number;
   heartbeat?: {
-    /** Milliseconds between heartbeats. Default 15000 where the gateway answers probes; where it does not, this much silence ends the socket, and by default none does. */
+    /** Milliseconds between heartbeats. Where the gateway answers probes the default is 14000 less `probeTimeoutMs`, at least 9000; where it does not, this much silence ends the socket, and by default none does. */
     idleMs?: number;
-    /** How long an answer may take, in milliseconds. Default 2000. */
+    /** How long an answer may take, in milliseconds; three quarters of it for a page that is just back. Default 2000. */
     probeTimeoutMs?: number;
   };
+  /**
+   * What becomes of the line once nobody has seen the page for `hiddenAfterMs`. `"keep"` (default): nothing. `"slow"`: heartbeats
+   * and attempts are four times rarer. `"park"`: the socket is closed (1000, cause `lifecycle`) and none is dialled, until the page is
+   * visible or calls `connect`; `send` queues. While messages wait or a call or a run is open, a line is not parked. In a worker
+   * there is no visibility, and it is `"keep"`.
+   */
+  hidden?: "keep" | "slow" | "park";
+  /** In milliseconds. Default 300000. */
+  hiddenAfterMs?: number;
   queue?: {
     /** Messages that may wait. Default 1000. */
     maxMessages?: number;

@@ -5,7 +5,7 @@ use super::events::Events;
 use super::socket::Socket;
 use super::storage::Store;
 use crate::client::Client;
-use crate::contract::{Input, Output};
+use crate::contract::{Input, Output, Signal};
 use crate::error::ApiMisuse;
 use crate::protocol::Act;
 use crate::session::Snapshot;
@@ -59,6 +59,9 @@ impl Driver {
             Input::Send { ttl_ms: None, .. } if self.client().needs_no_clock() => self.clock.last(),
             _ => self.clock.now(),
         };
+        if self.clock.has_jumped() {
+            let _ = self.client().handle(now, Input::Signal(Signal::Woke));
+        }
         self.client().handle(now, input)?;
         // A listener called us while its event was being dispatched: the loop further out goes on.
         if self.draining.replace(true) {

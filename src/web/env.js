@@ -9,6 +9,8 @@ export class Env {
     this.dialect = dialect;
     this.rust = undefined;
     this.timer = undefined;
+    // When it should have rung, on the clock of events.
+    this.due = Infinity;
     this.url = "";
     this.protocols = [];
     this.listening = new AbortController();
@@ -55,7 +57,13 @@ export class Env {
   // The driver's one timer.
   arm(waitMs) {
     clearTimeout(this.timer);
+    this.due = waitMs < 0 ? Infinity : performance.now() + waitMs;
     this.timer = waitMs < 0 ? undefined : setTimeout(() => this.rust.tell(RING), waitMs);
+  }
+
+  // A hidden page's timers ring once a minute: whatever else wakes it rings what is overdue.
+  notice(event) {
+    if (event.timeStamp > this.due) this.rust.tell(RING);
   }
 
   listen() {
@@ -63,13 +71,18 @@ export class Env {
     const { signal } = this.listening;
     const on = (target, type, tell) => target?.addEventListener?.(type, tell, { signal });
     const { document } = globalThis;
+    const hidden = () => document?.visibilityState === "hidden";
+    const seen = () => rust.tell(VISIBLE, +hidden());
     on(globalThis, "online", () => rust.tell(ONLINE));
-    on(globalThis, "offline", () => rust.tell(OFFLINE));
-    on(document, "visibilitychange", () => document.visibilityState === "visible" && rust.tell(VISIBLE));
+    // What runs on this machine needs no network.
+    on(globalThis, "offline", () => LOOPBACK.test(this.url) || rust.tell(OFFLINE));
+    on(document, "visibilitychange", seen);
+    on(globalThis, "focus", seen);
     on(globalThis, "pageshow", (event) => event.persisted && rust.tell(BACK));
     on(document, "resume", () => rust.tell(THAWED));
     on(globalThis, "pagehide", () => rust.tell(PUT_AWAY));
     on(document, "freeze", () => rust.tell(PUT_AWAY));
+    if (hidden()) seen();
   }
 
   dispose() {
@@ -77,6 +90,8 @@ export class Env {
     this.listening.abort();
   }
 }
+
+const LOOPBACK = /^wss?:\/\/([^/]*@)?(localhost|[^/:]*\.localhost|127\.[\d.]+|\[::1])[:/]/;
 
 /** A URL as a WebSocket takes it; relative ones are the page's. Throws what names the trouble. */
 export function dialable(given) {

@@ -32,8 +32,10 @@ extern "C" {
 /// clock saw meanwhile is added.
 pub struct Clock {
     monotonic: f64,
-    wall: f64,
+    /// What the wall clock has over the other, less sleep.
+    ahead: Cell<f64>,
     slept: Cell<f64>,
+    jumped: Cell<bool>,
     last: Cell<Instant>,
 }
 
@@ -44,21 +46,33 @@ impl Clock {
     pub fn start() -> Self {
         Self {
             monotonic: performance_now(),
-            wall: date_now(),
+            ahead: Cell::new(date_now() - performance_now()),
             slept: Cell::new(0.0),
+            jumped: Cell::new(false),
             last: Cell::new(Instant::default()),
         }
     }
 
     pub fn now(&self) -> Instant {
-        let monotonic = performance_now() - self.monotonic;
-        let missed = date_now() - self.wall - monotonic - self.slept.get();
+        let monotonic = performance_now();
+        let ahead = date_now() - monotonic;
+        let missed = ahead - self.ahead.get();
         if missed > SLEEP_MS {
             self.slept.set(self.slept.get() + missed);
+            self.jumped.set(true);
         }
-        let now = Instant::from_millis((monotonic + self.slept.get()) as u64).max(self.last.get());
+        // A wall clock that is set back hides no sleep that comes after.
+        if missed > SLEEP_MS || missed < 0.0 {
+            self.ahead.set(ahead);
+        }
+        let now = Instant::from_millis((monotonic - self.monotonic + self.slept.get()) as u64).max(self.last.get());
         self.last.set(now);
         now
+    }
+
+    /// Whether there was sleep, or what looks like it, since this was asked last.
+    pub fn has_jumped(&self) -> bool {
+        self.jumped.replace(false)
     }
 
     /// The last instant that was asked for: for what only needs an order.

@@ -172,7 +172,7 @@ pub extern "C" fn tell(line: u32, what: u32, a: u32, b: u32, x: f64) -> u32 {
         11 => Input::StorageDenied,
         12 => Input::Signal(Signal::Online),
         13 => Input::Signal(Signal::Offline),
-        14 => Input::Signal(Signal::Visible),
+        14 => Input::Signal(if a == 0 { Signal::Visible } else { Signal::Hidden }),
         15 => Input::Signal(Signal::Restored),
         16 => Input::Signal(Signal::Resumed),
         17 => Input::Signal(Signal::PutAway),

@@ -19,6 +19,7 @@ export const RESTORE_DENIED = 10;
 export const WRITE_DENIED = 11;
 export const ONLINE = 12;
 export const OFFLINE = 13;
+/** a: 1 where nobody sees the page */
 export const VISIBLE = 14;
 export const BACK = 15;
 export const THAWED = 16;

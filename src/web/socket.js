@@ -71,7 +71,10 @@ export class Socket {
     this.ws = ws;
     this.id = id;
     ws.onopen = () => rust.say([ws.protocol], OPENED, id);
-    ws.onmessage = (event) => this.receive(event.data, id, rust);
+    ws.onmessage = (event) => {
+      this.receive(event.data, id, rust);
+      this.env.notice(event);
+    };
     // `error` says nothing that `close` does not say better, and always comes before it.
     ws.onclose = (event) => {
       const held = ws.bufferedAmount;

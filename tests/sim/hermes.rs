@@ -398,9 +398,9 @@ fn one_silent_probe_is_forgiven_while_a_turn_runs_and_a_second_is_not() {
     let mut line = standing();
     says(&mut line, 1, &json!({"id": "p1", "result": {"sessions": []}}));
     says(&mut line, 1, &event("message.start", Some("r1"), json!({})));
-    ring_until(&mut line, 15_000 + 5000 + 4999);
+    ring_until(&mut line, 9000 + 5000 + 4999);
     assert_eq!(events(&line, "ws-disconnected"), 0);
-    ring_until(&mut line, 25_000);
+    ring_until(&mut line, 19_000);
     assert_eq!(events(&line, "ws-disconnected"), 1);
 }
 

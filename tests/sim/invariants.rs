@@ -50,7 +50,8 @@ fn sockets_come_one_by_one<B: Browser>(line: &Line<B>) {
     }
 }
 
-/// Each `ws-disconnected` is followed by what it says: a wait, an end, or nothing where the page asked for it.
+/// Each `ws-disconnected` is followed by what it says: a wait, an end, or nothing where the page asked for it. A line that
+/// is parked says that it tries again when it does, unless the page has closed it by then.
 fn endings_are_followed_up<B: Browser>(line: &Line<B>) {
     let mut lifecycle = line
         .events()
@@ -65,9 +66,11 @@ fn endings_are_followed_up<B: Browser>(line: &Line<B>) {
             }
             "ws-disconnected" => {
                 connected = false;
+                let parked = lifecycle.peek().is_some_and(|(_, _, detail)| detail["cause"] == "closed");
                 let next = lifecycle.peek().map(|(_, name, _)| *name);
                 let expected = match (&detail["cause"], &detail["willReconnect"]) {
                     (cause, _) if cause == "closed" => continue,
+                    (_, will) if *will == true && parked => "ws-disconnected",
                     (_, will) if *will == true => "ws-reconnecting",
                     _ => "ws-failed",
                 };
@@ -164,7 +167,8 @@ fn believed<B: Browser>(line: &Line<B>, id: u32) -> bool {
     let mut ends = line.events().filter(|(at, name, _)| *name == "ws-disconnected" && *at >= sent_at);
     ends.next().is_none_or(|(at, _, detail)| {
         // A socket that the page closes has three seconds to end, by a timer that may ring thirty seconds late.
-        let ended_at = if detail["cause"] == "closed" { at + 33_000 } else { at };
+        let ours = detail["cause"] == "closed" || detail["cause"] == "lifecycle";
+        let ended_at = if ours { at + 33_000 } else { at };
         ended_at > sent_at + 60_000
     })
 }

@@ -18,10 +18,10 @@ fn a_half_open_link_is_noticed_by_an_unanswered_probe() {
     let mut world = World::moored(PLAIN_WAITS, Gateway::default());
     let connected = world.now();
     world.lose_the_other_end();
-    world.run(17_000);
+    world.run(15_000);
     let (at, _, end) = world.line.events().find(|event| event.1 == "ws-disconnected").expect("it is noticed");
     assert_eq!(end["cause"], "heartbeat");
-    assert!(at <= connected + 17_000);
+    assert!(at <= connected + 15_000);
     world.run(5000);
     assert_eq!(world.line.client.status(), Status::Connected);
     assert_eq!(world.hears("ws-connected")["recovered"], true);
@@ -46,7 +46,7 @@ fn a_gateway_that_answers_is_asked_now_and_then_and_stays() {
     let mut world = World::moored(PLAIN_WAITS, Gateway::default());
     world.run(600_000);
     assert_eq!(world.heard(), ["ws-connected", "session-init"]);
-    assert!((39..=42).contains(&pings(&world)), "{}", pings(&world));
+    assert!((49..=52).contains(&pings(&world)), "{}", pings(&world));
     assert_eq!(world.line.client.counters().rtt_ms, Some(40.0));
 }
 
@@ -73,7 +73,7 @@ fn a_late_timer_asks_again_before_it_judges_and_forgives_once() {
     assert_eq!(world.count("ws-disconnected"), 0);
     // It sleeps in the middle of a question; what came meanwhile has not been delivered yet.
     world.stall();
-    world.run(14_500);
+    world.run(12_500);
     let asked = pings(&world);
     world.run_throttled(3_600_000);
     assert_eq!(world.count("ws-disconnected"), 0, "a late timer proves nothing");
@@ -87,7 +87,7 @@ fn a_timer_that_is_a_little_late_judges_all_the_same() {
     let mut world = World::moored(PLAIN_WAITS, Gateway::default());
     world.stall();
     world.signal(Signal::Visible);
-    world.run_throttled(2200);
+    world.run_throttled(1700);
     assert_eq!(world.hears("ws-disconnected")["cause"], "heartbeat");
 }
 

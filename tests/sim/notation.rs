@@ -266,7 +266,11 @@ pub fn input<B: Browser>(line: &mut Line<B>, text: &str) -> Result<Result<(), Ap
         "online" => line.feed(Input::Signal(Signal::Online)),
         "offline" => line.feed(Input::Signal(Signal::Offline)),
         "visible" => line.feed(Input::Signal(Signal::Visible)),
+        "hidden" => line.feed(Input::Signal(Signal::Hidden)),
         "back" => line.feed(Input::Signal(Signal::Restored)),
+        "resumed" => line.feed(Input::Signal(Signal::Resumed)),
+        "slept" => line.feed(Input::Signal(Signal::Woke)),
+        "away" => line.feed(Input::Signal(Signal::PutAway)),
         "opened" => {
             let (id, subprotocol) = split(rest);
             line.opened_with(socket(id)?, subprotocol);

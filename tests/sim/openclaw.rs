@@ -643,9 +643,17 @@ fn a_history_that_is_refused_is_asked_for_again_and_not_for_ever() {
             "< transmit #1 {{\"id\":\"m{own}\",\"method\":\"chat.history\",\"...\":true}}
              > received #1 {{\"type\":\"res\",\"id\":\"m{own}\",\"ok\":false,\"error\":{{\"code\":\"UNAVAILABLE\"}}}}\n"
         ));
-        text.push_str(&format!("+{wait}ms\n"));
+        // Meanwhile it is time to ask for a sign of life.
+        text.push_str(&if wait == 8000 {
+            "+5000ms\n< transmit #1 {\"method\":\"health\",\"...\":true}\n\
+             > received #1 {\"type\":\"event\",\"event\":\"tick\",\"payload\":{}}\n\
+             < event openclaw-tick {\"...\":true}\n+3000ms\n"
+                .to_string()
+        } else {
+            format!("+{wait}ms\n")
+        });
     }
-    text.push_str("< told 1 gap not-found\n< told 1 final\n< transmit #1 {\"method\":\"health\",\"...\":true}");
+    text.push_str("< told 1 gap not-found\n< told 1 final\n");
     play(&text);
 }
 

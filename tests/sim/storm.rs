@@ -51,6 +51,10 @@ fn options(chance: &mut Chance, answers_probes: bool) -> String {
     if one_in(chance, 3) {
         options["connectTimeoutMs"] = json!(pick(chance, &[100, 900]));
     }
+    if one_in(chance, 2) {
+        options["hidden"] = json!(pick(chance, &["slow", "park"]));
+        options["hiddenAfterMs"] = json!(pick(chance, &[0, 400, 3000]));
+    }
     options.to_string()
 }
 
@@ -108,7 +112,16 @@ fn network_does(world: &mut World, chance: &mut Chance) {
         13 => world.net().plan.takes = pick(chance, &[None, Some(0), Some(2)]),
         _ => world.signal(pick(
             chance,
-            &[Signal::Online, Signal::Offline, Signal::Visible, Signal::Restored, Signal::Resumed, Signal::PutAway],
+            &[
+                Signal::Online,
+                Signal::Offline,
+                Signal::Visible,
+                Signal::Hidden,
+                Signal::Restored,
+                Signal::Resumed,
+                Signal::Woke,
+                Signal::PutAway,
+            ],
         )),
     }
 }
@@ -156,6 +169,7 @@ fn storm(seed: u64) {
     world.heal();
     // A path that is half gone is noticed only where somebody listens for silence: otherwise it needs an end.
     world.cut();
+    world.signal(Signal::Visible);
     world.connect();
     world.run(45_000);
     world.connect();

@@ -58,6 +58,10 @@ pub struct Turns {
 }
 
 impl Turns {
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     pub fn live(&self) -> bool {
         self.find(&|run| run.phase == Phase::Live).is_some()
     }

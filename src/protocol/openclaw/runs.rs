@@ -84,6 +84,10 @@ pub struct Runs {
 }
 
 impl Runs {
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// The sessions of the page's runs from before a handle that nobody knows the state of.
     pub(super) fn undecided(&self, before: Handle) -> impl Iterator<Item = &str> {
         let open = self.open.iter().filter(move |run| run.handle < before);
