@@ -17,8 +17,12 @@ pub(super) struct Presence {
     hidden_since: Option<Instant>,
     /// The browser has put the page away, and nothing has shown yet that it is back.
     away: bool,
+    /// Something has, before the event that says so.
+    returned: bool,
     /// The last sign that it is, until the next attempt.
     back: Option<Back>,
+    /// When a wait was last cut short: who turns to a page again and again makes no attempt each time.
+    hurried: Option<Instant>,
     /// An attempt was begun anew without counting as failed: the next one counts.
     excused: bool,
 }
@@ -122,8 +126,9 @@ impl Client {
             self.show(now);
         }
         let again = self.unheard();
-        // Its socket reads as open and is dead: its end is still to be told (docs/engines.md).
-        let gone = signal == Signal::Restored || (self.presence.away && from.is_some());
+        // A socket from before reads as open and is dead: its end is still to be told (docs/engines.md).
+        let gone = from.is_some() && self.presence.away || signal == Signal::Restored && !self.presence.returned;
+        self.presence.returned = signal != Signal::Restored && (gone || self.presence.returned);
         if let Some(from) = from {
             self.came_back(now, from);
         }
@@ -133,7 +138,9 @@ impl Client {
                 let crowd = signal == Signal::Online;
                 let within = if crowd { self.config.backoff.ceiling_ms(1) } else { HURRY_MS };
                 let soon = now.after(self.chance.below(within));
-                if self.timers.get(Timer::Retry).is_some_and(|at| at > soon) {
+                let again = self.presence.hurried.is_some_and(|before| now.since(before) < WAKE_MS);
+                if self.timers.get(Timer::Retry).is_some_and(|at| at > soon) && !again {
+                    self.presence.hurried = Some(now);
                     self.timers.set(Timer::Retry, soon);
                     self.journal.note(now, Fact::Hurried { signal: name });
                 }
@@ -162,6 +169,7 @@ impl Client {
     fn put_away(&mut self, now: Instant) {
         // A page that goes into the cache is told so twice.
         if !core::mem::replace(&mut self.presence.away, true) {
+            self.presence.returned = false;
             self.journal.note(now, Fact::PutAway);
             self.ask(now, |protocol, cx| protocol.put_away(cx));
         }
@@ -288,7 +296,7 @@ impl Client {
         if self.protocol.is_busy() {
             return true;
         }
-        self.outbox.waiting() > 0 || self.buffered > 0.0
+        self.outbox.waiting() > 0 || self.outbox.in_flight() > 0 || self.buffered > 0.0
     }
 
     fn park(&mut self, now: Instant) {
