@@ -35,7 +35,7 @@ impl Client {
                 self.abandon(now, Cause::Closed);
                 self.connect(now);
             }
-            State::Waiting { .. } => self.connect(now),
+            State::Waiting { .. } | State::Parked => self.connect(now),
             State::Idle
             | State::Restoring
             | State::Resolving { .. }

@@ -90,7 +90,8 @@ impl Client {
     /// A page that was put away, or whose return has cut its attempt short, has not failed: it begins anew, once.
     fn attempt_overdue(&mut self, now: Instant, due: Instant) {
         let held_up = self.presence.away || self.presence.back.is_some() || now.since(due) > HELD_UP_MS;
-        let excused = held_up && !self.presence.excused;
+        // A handover that fails has the socket before it.
+        let excused = held_up && !self.presence.excused && !self.moving;
         self.presence.excused |= excused;
         let cause = if excused { Cause::Lifecycle } else { Cause::HandshakeTimeout };
         match self.state {
@@ -296,7 +297,7 @@ impl Client {
         if self.protocol.is_busy() {
             return true;
         }
-        self.outbox.waiting() > 0 || self.outbox.in_flight() > 0 || self.buffered > 0.0
+        self.moving || self.outbox.waiting() > 0 || self.outbox.in_flight() > 0 || self.buffered > 0.0
     }
 
     fn park(&mut self, now: Instant) {

@@ -62,7 +62,7 @@ impl Clock {
             self.jumped.set(true);
         }
         // A wall clock that is set back hides no sleep that comes after.
-        if missed > SLEEP_MS || missed < 0.0 {
+        if !(0.0..=SLEEP_MS).contains(&missed) {
             self.ahead.set(ahead);
         }
         let now = Instant::from_millis((monotonic - self.monotonic + self.slept.get()) as u64).max(self.last.get());

@@ -270,7 +270,6 @@ pub fn input<B: Browser>(line: &mut Line<B>, text: &str) -> Result<Result<(), Ap
         "back" => line.feed(Input::Signal(Signal::Restored)),
         "resumed" => line.feed(Input::Signal(Signal::Resumed)),
         "slept" => line.feed(Input::Signal(Signal::Woke)),
-        "away" => line.feed(Input::Signal(Signal::PutAway)),
         "opened" => {
             let (id, subprotocol) = split(rest);
             line.opened_with(socket(id)?, subprotocol);
