@@ -21,7 +21,7 @@ pub(super) struct Presence {
     returned: bool,
     /// The last sign that it is, until the next attempt.
     back: Option<Back>,
-    /// When a wait was last cut short: who turns to a page again and again makes no attempt each time.
+    /// When a wait was last cut short.
     hurried: Option<Instant>,
     /// An attempt was begun anew without counting as failed: the next one counts.
     excused: bool,
@@ -135,13 +135,9 @@ impl Client {
         }
         match self.state {
             State::Waiting { asked: false } if from.is_some() => {
-                // A person looks at one page; a network that is back wakes as many as its loss had cut off.
-                let crowd = signal == Signal::Online;
-                let within = if crowd { self.config.backoff.ceiling_ms(1) } else { HURRY_MS };
+                let within = self.hurry_ms(signal == Signal::Online);
                 let soon = now.after(self.chance.below(within));
-                let again = self.presence.hurried.is_some_and(|before| now.since(before) < WAKE_MS);
-                if self.timers.get(Timer::Retry).is_some_and(|at| at > soon) && !again {
-                    self.presence.hurried = Some(now);
+                if self.timers.get(Timer::Retry).is_some_and(|at| at > soon) && self.may_hurry(now) {
                     self.timers.set(Timer::Retry, soon);
                     self.journal.note(now, Fact::Hurried { signal: name });
                 }
@@ -177,14 +173,14 @@ impl Client {
     }
 
     fn came_back(&mut self, now: Instant, from: From) {
-        let was_away = self.presence.away || (self.unheard() && self.left() == Some(From::Away));
-        let from = if was_away { From::Away } else { from };
+        let before = self.presence.back.filter(|_| self.unheard()).map(|back| back.from);
+        let from = match (before, from) {
+            _ if self.presence.away => From::Away,
+            (Some(before @ (From::Away | From::Elsewhere)), From::Elsewhere | From::Offline) => before,
+            _ => from,
+        };
         self.presence.away = false;
         self.presence.back = Some(Back { at: now, heard: self.heartbeat.heard_so_far(), from });
-    }
-
-    fn left(&self) -> Option<From> {
-        self.presence.back.map(|back| back.from)
     }
 
     /// Whether nothing has been heard since the page came back.
@@ -210,12 +206,25 @@ impl Client {
     }
 
     /// Within how many milliseconds to dial where a path was found dead because the page came back.
-    pub(super) fn hurry(&self, now: Instant, cause: Cause) -> Option<f64> {
+    pub(super) fn hurry(&mut self, now: Instant, cause: Cause) -> Option<f64> {
         let back = self.presence.back.filter(|_| self.unheard())?;
-        let soon = cause == Cause::Heartbeat
-            || (matches!(cause, Cause::Transport | Cause::Offline) && now.since(back.at) <= WAKE_MS);
-        let within = if back.from == From::Offline { self.config.backoff.ceiling_ms(1) } else { HURRY_MS };
-        soon.then_some(within)
+        let lately = now.since(back.at) <= WAKE_MS;
+        let soon = cause == Cause::Heartbeat || (matches!(cause, Cause::Transport | Cause::Offline) && lately);
+        (soon && self.may_hurry(now)).then(|| self.hurry_ms(back.from == From::Offline))
+    }
+
+    /// A person looks at one page; a network that is back wakes as many as its loss had cut off.
+    fn hurry_ms(&self, crowd: bool) -> f64 {
+        if crowd { self.config.backoff.ceiling_ms(1) } else { HURRY_MS }
+    }
+
+    /// Who turns to a page again and again makes no attempt each time.
+    fn may_hurry(&mut self, now: Instant) -> bool {
+        let may = self.presence.hurried.is_none_or(|before| now.since(before) >= WAKE_MS);
+        if may {
+            self.presence.hurried = Some(now);
+        }
+        may
     }
 
     /// An attempt from before the page came back may be waiting for a path that is gone.

@@ -70,6 +70,7 @@ fn endings_are_followed_up<B: Browser>(line: &Line<B>) {
                 let next = lifecycle.peek().map(|(_, name, _)| *name);
                 let expected = match (&detail["cause"], &detail["willReconnect"]) {
                     (cause, _) if cause == "closed" => continue,
+                    (cause, _) if cause == "lifecycle" && detail["code"] == 1000 && next.is_none() => continue,
                     (_, will) if *will == true && parked => "ws-disconnected",
                     (_, will) if *will == true => "ws-reconnecting",
                     _ => "ws-failed",
