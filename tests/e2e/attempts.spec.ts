@@ -1,5 +1,5 @@
 // When the next attempt comes, and when none does: providers, close codes, advice, deadlines, signals of the browser.
-import { details, eventually, expect, explained, moored, next, sockets, test, types } from "./support/test.js";
+import { type Gateway, details, eventually, expect, explained, moored, next, sockets, test, types } from "./support/test.js";
 
 test("the url function is called before every dial, and a new token in its answer is the one presented", async ({ launch, open }) => {
   const gateway = await launch();
@@ -265,10 +265,22 @@ test("pages that share a seeded Math.random do not share their waits", async ({ 
   expect(one.delayMs).not.toBe(other.delayMs);
 });
 
+/** The gateway under a name that does not say where it is. */
+const elsewhere = (gateway: Gateway) => gateway.ws.replace("127.0.0.1", "elsewhere.test");
+
+test("going offline says nothing of what runs on this machine", async ({ launch, open }) => {
+  const gateway = await launch();
+  const page = await open(gateway);
+  await moored(page);
+  await page.evaluate(() => void globalThis.dispatchEvent(new Event("offline")));
+  await gateway.post("close", { abrupt: true });
+  expect(await next(page, "ws-disconnected")).toMatchObject({ cause: "transport" });
+});
+
 test("going offline is no verdict, but names the cause of what follows", async ({ launch, open }) => {
   const gateway = await launch();
   const page = await open(gateway);
-  await moored(page, { reconnect: { baseDelayMs: 2000 } });
+  await moored(page, { reconnect: { baseDelayMs: 2000 } }, elsewhere(gateway));
   await page.evaluate(() => void globalThis.dispatchEvent(new Event("offline")));
   expect(await page.evaluate(() => rig.main.state)).toBe("connected");
   await gateway.post("close", { abrupt: true });
@@ -280,7 +292,7 @@ test("going offline is no verdict, but names the cause of what follows", async (
 test("a browser without a network fails its attempts as offline, and is back when the network is", async ({ launch, open, context }) => {
   const gateway = await launch();
   const page = await open(gateway);
-  await moored(page, { heartbeat: { probeTimeoutMs: 200 }, reconnect: { baseDelayMs: 50, maxDelayMs: 8000, factor: 10 } });
+  await moored(page, { heartbeat: { probeTimeoutMs: 200 }, reconnect: { baseDelayMs: 50, maxDelayMs: 8000, factor: 10 } }, elsewhere(gateway));
   await context.setOffline(true);
   await next(page, "ws-disconnected");
   expect(await next(page, "ws-disconnected")).toMatchObject({ cause: "offline", code: 1006 });

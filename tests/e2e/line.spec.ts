@@ -195,7 +195,7 @@ test("dispose leaves no socket and no listener, and later calls throw", async ({
   };
   const before = await listeners();
   await moored(page);
-  expect(await listeners()).toMatchObject({ "window online": 1, "window offline": 1, "document visibilitychange": 1, "window pagehide": 1 });
+  expect(await listeners()).toMatchObject({ "window online": 1, "window offline": 1, "document visibilitychange": 1, "window focus": 1, "window pagehide": 1 });
   const codes = await page.evaluate(() => {
     const line = rig.main;
     line.dispose();

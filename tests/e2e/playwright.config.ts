@@ -35,6 +35,8 @@ export default defineConfig<{ client: Client }, { engineName: Name }>({
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-quic",
+        // A gateway that is not known to be this machine's.
+        "--host-resolver-rules=MAP elsewhere.test 127.0.0.1",
         "--disable-sync",
         "--enable-unsafe-swiftshader",
         "--use-angle=swiftshader",

@@ -35,6 +35,8 @@ const every: Required<Omit<Options, "target">> = {
   routes: { bark: "dog-barked", chat: null, "*": "server-" },
   reconnect: { baseDelayMs: 1, maxDelayMs: 2, factor: 2, jitter: "full", maxAttempts: Infinity, stableMs: 3 },
   connectTimeoutMs: 1,
+  hidden: "park",
+  hiddenAfterMs: 1,
   heartbeat: { idleMs: 1, probeTimeoutMs: 1 },
   queue: { maxMessages: 1, maxBytes: 1, overflow: "drop-oldest" },
   session: { key: "k", storage: "session", maxAgeMs: 1 },
@@ -52,6 +54,8 @@ new Moorline("wss://x", { session: { storage: { getItem: async () => null, setIt
 new Moorline("wss://x", { reconect: {} });
 // @ts-expect-error Nor one in a group.
 new Moorline("wss://x", { reconnect: { baseDelay: 1 } });
+// @ts-expect-error One of its words.
+new Moorline("wss://x", { hidden: "sleep" });
 // @ts-expect-error Times are numbers.
 new Moorline("wss://x", { connectTimeoutMs: "1s" });
 // @ts-expect-error Words come from their list.
