@@ -590,26 +590,6 @@ impl Client {
         self.tell(Event::Reconnecting { attempt, delay_ms, cause });
     }
 
-    /// Ends the socket as the page would, and means to come back.
-    fn leave_for_now(&mut self, now: Instant) {
-        if let Some(socket) = self.socket() {
-            let code = CloseCode::NORMAL;
-            self.outputs.push_back(Output::Close { socket, code, reason: String::new(), awaited: true });
-            self.leaving = Some(socket);
-            self.leave_socket(now, code);
-            self.timers.set(Timer::Leave, now.after(LEAVE_MS));
-            self.decide(now, code, Disposition::Retry(Cause::Lifecycle), Some((String::new(), true)));
-        }
-    }
-
-    fn unpark(&mut self, now: Instant) {
-        self.wait_hidden(now);
-        self.settle_leaving(now, self.buffered, false);
-        let attempt = self.failures;
-        self.tell(Event::Reconnecting { attempt, delay_ms: 0, cause: Cause::Lifecycle });
-        self.attempt(now);
-    }
-
     fn disposition(&self, code: CloseCode, own: Option<Disposition>) -> Disposition {
         let table = own.unwrap_or_else(|| code.disposition());
         match self.config.close_policy.iter().find(|(given, _)| *given == code) {

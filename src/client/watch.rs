@@ -2,13 +2,15 @@
 //! signals, probes, and a buffer that does not empty. Whether to reconnect is not decided here.
 
 use super::{Client, Probing, State};
-use crate::config::{DRAIN_MS, HELD_UP_MS, HURRY_MS, Hidden, PARK_AGAIN_MS, SLOW_TIMES, STALL_MS, WAKE_MS};
-use crate::contract::Signal;
+use crate::config::{DRAIN_MS, HELD_UP_MS, HURRY_MS, Hidden, LEAVE_MS, PARK_AGAIN_MS, SLOW_TIMES, STALL_MS, WAKE_MS};
+use crate::contract::{Output, Signal};
 use crate::error::{Cause, Fault};
 use crate::heartbeat::Verdict;
 use crate::journal::Fact;
+use crate::protocol::Event;
 use crate::time::{Instant, Timer};
 use crate::wire::{CloseCode, Disposition};
+use alloc::string::String;
 
 /// What is known of the page's absence, and what its return excuses.
 #[derive(Debug, Default)]
@@ -252,7 +254,7 @@ impl Client {
         }
     }
 
-    // A page that nobody sees. Parking and what ends it are client.rs', for they are about sockets.
+    // A page that nobody sees.
 
     fn hide(&mut self, now: Instant) {
         if self.presence.hidden_since.is_none() {
@@ -320,6 +322,26 @@ impl Client {
             }
             State::Opening { .. } | State::Handshaking { .. } | State::Ready { .. } => self.leave_for_now(now),
         }
+    }
+
+    /// Ends the socket as the page would, and means to come back.
+    fn leave_for_now(&mut self, now: Instant) {
+        if let Some(socket) = self.socket() {
+            let code = CloseCode::NORMAL;
+            self.outputs.push_back(Output::Close { socket, code, reason: String::new(), awaited: true });
+            self.leaving = Some(socket);
+            self.leave_socket(now, code);
+            self.timers.set(Timer::Leave, now.after(LEAVE_MS));
+            self.decide(now, code, Disposition::Retry(Cause::Lifecycle), Some((String::new(), true)));
+        }
+    }
+
+    pub(super) fn unpark(&mut self, now: Instant) {
+        self.wait_hidden(now);
+        self.settle_leaving(now, self.buffered, false);
+        let attempt = self.failures;
+        self.tell(Event::Reconnecting { attempt, delay_ms: 0, cause: Cause::Lifecycle });
+        self.attempt(now);
     }
 
     pub(super) fn probe(&mut self, now: Instant) {

@@ -1,4 +1,4 @@
-// A page that is hidden, left, frozen, come back to: what its line does in Chromium, and how soon it is live again.
+// A page that is hidden, left and come back to: what its line does in Chromium, and how soon it is live again.
 import type { Page } from "@playwright/test";
 import { details, eventually, expect, explained, moored, next, sockets, test as base, types } from "./support/test.js";
 
@@ -70,25 +70,6 @@ test("a page that is come back to connects at once, without a failure", async ({
   expect((await details(page, "ws-connected"))[1]).toMatchObject({ attempt: 0, recovered: true });
   expect(await types(page)).not.toContain("ws-error");
   await eventually(() => gateway.state(), ({ connections }) => connections.length === 1, "one connection");
-});
-
-test("a page that was frozen connects at once when it is resumed, without a failure", async ({ launch, open, context }) => {
-  const gateway = await launch();
-  const page = await open(gateway);
-  await moored(page, { reconnect: { baseDelayMs: 60_000, maxAttempts: 0 } });
-  await page.evaluate(() => {
-    for (const type of ["freeze", "resume"]) document.addEventListener(type, () => rig.note(type, null));
-  });
-  const cdp = await context.newCDPSession(page);
-  // Playwright has every page believe that it is in front.
-  await cdp.send("Emulation.setFocusEmulationEnabled", { enabled: false });
-  await cdp.send("Page.setWebLifecycleState", { state: "frozen" });
-  await cdp.send("Page.setWebLifecycleState", { state: "active" });
-  await page.evaluate(() => rig.until(() => rig.log.filter(({ type }) => type === "ws-connected").length === 2));
-  expect((await types(page)).filter((type) => type === "freeze" || type === "resume")).toEqual(["freeze", "resume"]);
-  expect(await details(page, "ws-disconnected")).toMatchObject([{ cause: "lifecycle", willReconnect: true }]);
-  expect((await details(page, "ws-connected"))[1]).toMatchObject({ attempt: 0, recovered: true });
-  expect(await types(page)).not.toContain("ws-error");
 });
 
 test("a page that is left while its line connects is no failed attempt when it is come back to", async ({ launch, open }) => {

@@ -28,7 +28,7 @@ const MAY_USE: [(&str, &[&str]); 26] = [
     ("protocol/openclaw/*", &["error", "protocol", "time", "wire"]),
     ("client/handover", &["contract", "error", "journal", "outbox", "protocol", "time", "wire"]),
     ("client/questions", &["contract", "protocol", "time"]),
-    ("client/watch", &["config", "contract", "error", "heartbeat", "journal", "time", "wire"]),
+    ("client/watch", &["config", "contract", "error", "heartbeat", "journal", "protocol", "time", "wire"]),
     ("contract", &["error", "outbox", "protocol", "session", "time", "wire"]),
     (
         "client",
