@@ -76,7 +76,7 @@ pub enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Attempt,
         Self::Protocol,
         Self::Retry,
