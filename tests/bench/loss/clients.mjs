@@ -12,6 +12,13 @@ const LOSSLESS = [...SINGLE, "lossless"];
 
 /** `promises` are checked; `tells`: it says of each message what it knows. */
 export const CLIENTS = {
+  "moorline-kept": {
+    title: "moorline, `queue: { persist: true }`",
+    page: ["moorline", "kept"],
+    end: (places) => gateway(places, ["--delivery", "on"]),
+    promises: { loss: LOSSLESS, reload: LOSSLESS },
+    tells: true,
+  },
   moorline: {
     title: "moorline",
     page: ["moorline", "acknowledged"],

@@ -4,6 +4,7 @@ import { Moorline } from "/pkg/index.js";
 /** For a gateway that acknowledges nothing. */
 export const plain = line({}, { acks: false });
 export const acknowledged = line({}, { acks: true });
+export const kept = line({ queue: { persist: true } }, { acks: true });
 
 function line(options, { acks }) {
   return {
