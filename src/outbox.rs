@@ -233,6 +233,8 @@ impl Outbox {
 
     /// The page has kept messages from an earlier visit: ids go on at `base`, and those before `tried` may have gone out.
     pub fn adopt(&mut self, base: u32, tried: u32) {
+        // What is there already has become another page's.
+        self.leave_before(self.next_id(), Fate::Unknown);
         self.base = base;
         self.told_sent = base;
         self.tried = tried;
@@ -935,6 +937,26 @@ mod tests {
         outbox.believe(NOW.after(DOUBT_MS * 60), due);
         outbox.socket_lost(NOW.after(DOUBT_MS * 60), 0.0, End::Abrupt);
         assert_eq!(fates(&mut outbox), [(0, 1, Fate::Unknown)]);
+    }
+
+    #[test]
+    fn a_kept_message_gives_way_to_a_newer_one_of_its_key_unless_it_may_have_arrived() {
+        let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
+        outbox.adopt(5, 6);
+        outbox.keep(1, None, Some("pose".into()));
+        outbox.keep(1, None, Some("pose".into()));
+        outbox.push(1, Delivery::Latest("pose".into()), None, false).expect("there is room");
+        assert_eq!(fates(&mut outbox), [(6, 1, Fate::Evicted)]);
+    }
+
+    #[test]
+    fn what_another_page_has_taken_over_is_of_unknown_fate_and_numbers_go_on() {
+        let mut outbox = outbox(10.0, 1000.0, Overflow::Reject);
+        (0..3).for_each(|_| push(&mut outbox, 1));
+        outbox.adopt(3, 3);
+        assert_eq!(fates(&mut outbox), [(0, 3, Fate::Unknown)]);
+        push(&mut outbox, 1);
+        assert_eq!((outbox.waiting(), outbox.next_run()), (1, Some((3, 1))));
     }
 
     #[test]

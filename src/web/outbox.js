@@ -82,6 +82,7 @@ export class Outbox {
     this.markTried = 0;
     this.markNext = 0;
     this.marking = 0;
+    this.text = "";
     this.final = false;
     // A socket that had messages is gone, and what it did not settle is not tried any more.
     this.hasTried = false;
@@ -100,7 +101,7 @@ export class Outbox {
     const full = this.full();
     const mine = full.find((slot) => slot === own);
     try {
-      if (mine && (await this.take(mine, { signal: AbortSignal.timeout(PATIENCE_MS) }))) return;
+      if (mine && (await this.take(mine, patience()))) return;
       for (const slot of full) if (await this.take(slot)) return;
       if (own?.startsWith(`${this.name}.`) && (await this.take(own))) return;
       return await this.takeNew();
@@ -118,6 +119,10 @@ export class Outbox {
       const slot = `${this.name}.${n}`;
       if (!full.includes(slot) && (await this.take(slot))) return;
     }
+  }
+
+  takeElsewhere() {
+    return this.takeNew().catch(() => this.settle(`${this.name}.${hex(8)}`));
   }
 
   /** Takes the lock of a slot and holds it; throws where there are no locks. */
@@ -209,7 +214,7 @@ export class Outbox {
   async moveOn() {
     this.release?.();
     this.release = undefined;
-    await this.takeNew().catch(() => this.settle(`${this.name}.${hex(8)}`));
+    await this.takeElsewhere();
     this.stream = hex(16);
     this.mark();
   }
@@ -431,7 +436,7 @@ export class Outbox {
     const tried = ahead(this.triedBefore, first) ? this.triedBefore : first;
     const next = final ? this.next : (this.next + BLOCK) >>> 0;
     const count = final ? digits(this.count()) : "-".repeat(10);
-    const text = ["1", this.stream, digits(first), digits(tried), digits(next), count, +this.usesDb].join(" ");
+    const text = (this.text = ["1", this.stream, digits(first), digits(tried), digits(next), count, +this.usesDb].join(" "));
     this.final = final;
     [this.markTried, this.markNext] = [tried, next];
     if (!this.marksInDb && this.local?.set(this.slot, text)) return true;
@@ -476,11 +481,35 @@ export class Outbox {
   }
 
   async comeBack() {
-    if (this.slot !== undefined) return;
-    await this.takeNew().catch(() => this.settle(`${this.name}.${hex(8)}`));
-    this.mark();
+    const { slot, release } = this;
+    if (slot !== undefined && !release) return;
+    // Until it is known whose they are, no message is handed over.
+    this.slot = this.release = undefined;
+    release?.();
+    const isOurs = async () => (await this.take(slot, patience())) && (await this.marked()) === this.text;
+    if (slot === undefined || !(await isOurs().catch(() => false))) {
+      this.release?.();
+      await this.takeElsewhere();
+      if (slot !== undefined) this.lose();
+      this.mark();
+    }
     this.write();
     this.rust.tell(RING);
+  }
+
+  /** The browser took the lock from a page that slept, and another page took over what was kept: here it is of unknown fate. */
+  lose() {
+    this.held = new Map();
+    this.placed = this.size = 0;
+    this.usesDb = false;
+    this.stream = hex(16);
+    this.triedBefore = this.next;
+    this.rust.say([this.stream], ADOPT, this.next, this.next);
+  }
+
+  async marked() {
+    if (!this.marksInDb) return this.local.get(this.slot);
+    return (await this.rows()).find(([id]) => id < 0)?.[1];
   }
 
   // IndexedDB.
@@ -611,6 +640,8 @@ const answer = (asked) =>
 
 /** Whether one number comes after another: half of the number space away means before. */
 const ahead = (one, other) => ((one - other) | 0) > 0;
+
+const patience = () => ({ signal: AbortSignal.timeout(PATIENCE_MS) });
 
 const digits = (number) => String(number).padStart(10, "0");
 

@@ -616,3 +616,43 @@ test("a page that was put away with nothing to keep comes back as it was, and ke
   await page.evaluate(() => rig.main.connect());
   await arrived(gateway, 5);
 });
+
+test("a page whose lock was taken while it slept, and whose messages another page has, does not send them too", async ({ launch, open }) => {
+  const gateway = await launch();
+  await gateway.post("down", { code: 1011 });
+  const page = await away(open, gateway);
+  await send(page, 0, 5);
+  await kept(page, 5);
+  await page.evaluate(() => globalThis.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })));
+  const other = await open(gateway, "blank.html");
+  await other.evaluate((name) => navigator.locks.request(name, { steal: true }, () => {}), `${KEY}.0`);
+  await other.goto(gateway.url);
+  await ready(other);
+  await begin(other);
+  expect(await other.evaluate(() => rig.main.stats().queueMessages)).toBe(5);
+  await page.evaluate(() => globalThis.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true })));
+  expect(await next(page, "ws-error")).toMatchObject({ code: "send.unknown", count: 5 });
+  await send(page, 5, 7);
+  await kept(page, 2);
+  await gateway.post("up");
+  await page.evaluate(() => rig.main.connect());
+  expect((await arrivals(gateway, "note", 7)).map(({ n }) => n).sort()).toEqual(upTo(7));
+  await Promise.all([kept(page, 0), kept(other, 0)]);
+  expect(await gateway.received("note")).toHaveLength(7);
+});
+
+test("a page that sleeps and comes back goes on with what it had", async ({ launch, open }) => {
+  const gateway = await launch();
+  await gateway.post("down", { code: 1011 });
+  const page = await away(open, gateway);
+  await send(page, 0, 5);
+  await kept(page, 5);
+  for (const type of ["pagehide", "pageshow"])
+    await page.evaluate((type) => globalThis.dispatchEvent(new PageTransitionEvent(type, { persisted: true })), type);
+  await send(page, 5, 7);
+  await gateway.post("up");
+  await page.evaluate(() => rig.main.connect());
+  await arrived(gateway, 7);
+  await kept(page, 0);
+  expect(await details(page, "ws-error")).toEqual([]);
+});
