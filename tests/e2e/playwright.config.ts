@@ -53,6 +53,8 @@ export default defineConfig<{ client: Client }, { engineName: Name }>({
     { name: "cable-rails", testDir: "./cable", testMatch: "consumer.spec.ts", timeout: 120_000, use: { client: "@rails/actioncable" } },
     { name: "cable-moorline", testDir: "./cable", testMatch: "*.spec.ts", timeout: 120_000, use: { client: "moorline/action-cable" } },
     { name: "cable-bench", testDir: "./cable", testMatch: "*.bench.ts", timeout: 600_000 },
+    // Not a part of the tests: `cargo xtask soak` runs it for as long as it is told.
+    { name: "soak", testDir: "./soak", testMatch: "*.spec.ts" },
     { name: "pack", testDir: "./pack", testMatch: "*.spec.ts", timeout: 180_000 },
   ],
 });

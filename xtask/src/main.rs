@@ -12,6 +12,7 @@ mod run;
 mod serve;
 mod setup;
 mod sizes;
+mod soak;
 #[cfg(test)]
 mod tidy;
 
@@ -37,6 +38,7 @@ cargo xtask <command>
   bench herd [--clients 1000000] [--seeds 1] [--readme README.md]
                                   simulate a million clients that lose their server at once: ours and the peers', by their own code
   bench loss [arguments]          measure what moorline and its peers lose, double and notice on a dead path, in headless Chromium
+  soak [--minutes 10] [--seed N]  pages that send and listen while a seeded plan breaks paths, gateways and pages; counts everything
   pack                            make the npm tarball in target/
   setup                           set up all that any command needs, so that later ones need no network
   help                            this
@@ -132,6 +134,10 @@ fn command(words: &[OsString]) -> Result<Ending, Stop> {
                 _ => serve::bench(&Project::find()?, more)?,
             }
             Ok(Ending::Silent)
+        }
+        "soak" => {
+            soak::soak(&Project::find()?, rest)?;
+            Ok(Ending::Timed)
         }
         "pack" => {
             flags(name, rest, &[])?;
