@@ -105,7 +105,7 @@ test(`${MINUTES} minutes of faults, by seed ${SEED}: nothing is lost, doubled or
     pages.push(page);
   }
   const steady = pages.at(-1)!;
-  await Promise.all(pages.map((page) => page.evaluate(() => new Promise((resolve) => mate.line.on("ws-connected", resolve)))));
+  for (const page of pages) await expect.poll(() => page.evaluate(() => mate.line.state)).toBe("connected");
 
   // What is taken is read while it comes, for the gateway's log is bounded.
   const taken = new Map<string, number[]>();
