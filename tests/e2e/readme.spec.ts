@@ -109,6 +109,13 @@ test("in place of ws-client.js", async ({ launch, open }) => {
   await eventually(() => gateway.received("chat"), (chats) => chats.length === 1, "the message that waited");
 });
 
+test("once, and across reloads", async ({ launch, open }) => {
+  const gateway = await launch("--delivery", "on");
+  const page = await open(gateway, "blank.html");
+  await run(await example("Once, and across reloads", "moorline"), gateway, page);
+  await heard(/^acked$/m);
+});
+
 test("subscriptions of Action Cable", async ({ launch, open }) => {
   const gateway = await launch();
   const page = await open(gateway, "blank.html");
