@@ -97,7 +97,10 @@ export abstract class Line<O extends LineOptions = Options> extends EventTarget 
     return receipt;
   }
 
-  /** Takes all that waits out of the queue, what earlier pages left (`queue.persist`) among it: its receipts say `rejected`. */
+  /**
+   * Takes what waits out of the queue, what earlier pages left (`queue.persist`) among it: the receipts say `rejected`. What may have
+   * arrived already stays until the gateway has said so.
+   */
   clearQueue(): void {
     this.act((page) => page.clear());
   }
@@ -150,7 +153,10 @@ export abstract class Line<O extends LineOptions = Options> extends EventTarget 
     return this.#down ? [this.#down.message] : (this.#page?.explain() ?? []);
   }
 
-  /** Closes the line and frees everything it holds. What still waits is rejected; later calls throw `disposed`. */
+  /**
+   * Closes the line and frees everything it holds. What still waits is rejected, or, with `queue.persist`, left to the next line:
+   * then its receipt says `unknown`. Later calls throw `disposed`.
+   */
   dispose(): void {
     // After a bug of ours nothing of Rust may be called.
     const page = this.#down ? undefined : this.#page;

@@ -167,7 +167,8 @@ export class Outbox {
       else local.remove(key);
     }
     if (mark?.[6] !== "0") {
-      const rows = await this.rows().catch((error) => void this.deny(error));
+      // Where localStorage knows of nothing, nothing is missed.
+      const rows = await this.rows().catch((error) => void ((mark || !local) && this.deny(error)));
       if (!rows && mark) return this.moveOn();
       for (const [id, raw] of rows ?? []) {
         if (id < 0) mark ??= MARK.exec(raw);
@@ -474,6 +475,8 @@ export class Outbox {
     this.rejoin();
     // A page that may come back without a lock has to find its messages where they were.
     if (this.release || !persisted) this.mark(true);
+    // A slot without a lock is no other tab's: empty, it is nobody's.
+    if (!this.release && !persisted && this.held.size === 0) this.local?.remove(this.slot);
     // A page that holds a lock cannot come back at all: with nothing to keep it needs none.
     if (!this.release || !persisted || this.held.size > 0 || this.marksInDb) return;
     this.release();

@@ -72,45 +72,47 @@ test("what waits when the page is reloaded arrives once and in order, before wha
   expect(await details(page, "ws-error")).toEqual([]);
 });
 
-test("what waits when the page crashes is the next page's to send", async ({ launch, open }) => {
-  const gateway = await launch();
-  await gateway.post("down");
-  const page = await away(open, gateway);
-  await send(page, 0, 50);
-  await kept(page, 50);
-  await crash(page);
-  const another = await away(open, gateway);
-  await gateway.post("up");
-  await next(another, "ws-connected");
-  await arrived(gateway, 50);
-  expect(await details(another, "ws-error")).toEqual([]);
-});
+for (const delivery of ["off", "on"]) {
+  test(`what waits when the page crashes is the next page's to send (acknowledgements ${delivery})`, async ({ launch, open }) => {
+    const gateway = await launch("--delivery", delivery);
+    await gateway.post("down");
+    const page = await away(open, gateway);
+    await send(page, 0, 50);
+    await kept(page, 50);
+    await crash(page);
+    const another = await away(open, gateway);
+    await gateway.post("up");
+    await next(another, "ws-connected");
+    await arrived(gateway, 50);
+    expect(await details(another, "ws-error")).toEqual([]);
+  });
 
-test("each tab keeps its own, and nothing is sent by two", async ({ launch, open }) => {
-  const gateway = await launch();
-  await gateway.post("down");
-  const one = await away(open, gateway);
-  const other = await away(open, gateway);
-  await send(one, 0, 20);
-  await send(other, 20, 40);
-  await kept(one, 20);
-  await kept(other, 20);
-  await Promise.all([reload(one), reload(other)]);
-  expect(await one.evaluate(() => rig.main.stats().queueMessages)).toBe(20);
-  expect(await other.evaluate(() => rig.main.stats().queueMessages)).toBe(20);
-  await crash(one);
-  await reload(other);
-  const third = await away(open, gateway);
-  expect(await third.evaluate(() => rig.main.stats().queueMessages)).toBe(20);
-  await gateway.post("up");
-  const all = numbers(await arrivals(gateway, "note", 40));
-  expect(all.filter((n) => n < 20)).toEqual(upTo(20));
-  expect(all.filter((n) => n >= 20).map((n) => n - 20)).toEqual(upTo(20));
-  await reload(other);
-  await reload(third);
-  await next(third, "ws-connected");
-  expect(await gateway.received("note")).toHaveLength(40);
-});
+  test(`each tab keeps its own, and nothing is sent by two (acknowledgements ${delivery})`, async ({ launch, open }) => {
+    const gateway = await launch("--delivery", delivery);
+    await gateway.post("down");
+    const one = await away(open, gateway);
+    const other = await away(open, gateway);
+    await send(one, 0, 20);
+    await send(other, 20, 40);
+    await kept(one, 20);
+    await kept(other, 20);
+    await Promise.all([reload(one), reload(other)]);
+    expect(await one.evaluate(() => rig.main.stats().queueMessages)).toBe(20);
+    expect(await other.evaluate(() => rig.main.stats().queueMessages)).toBe(20);
+    await crash(one);
+    await reload(other);
+    const third = await away(open, gateway);
+    expect(await third.evaluate(() => rig.main.stats().queueMessages)).toBe(20);
+    await gateway.post("up");
+    const all = numbers(await arrivals(gateway, "note", 40));
+    expect(all.filter((n) => n < 20)).toEqual(upTo(20));
+    expect(all.filter((n) => n >= 20).map((n) => n - 20)).toEqual(upTo(20));
+    await reload(other);
+    await reload(third);
+    await next(third, "ws-connected");
+    expect(await gateway.received("note")).toHaveLength(40);
+  });
+}
 
 test("a page that asks for nothing of it stores nothing and loads nothing", async ({ launch, open }) => {
   const gateway = await launch();
@@ -289,6 +291,7 @@ for (const [name, { refuse, isKept }] of Object.entries(BROKEN)) {
     await send(page, 0, 30);
     if (isKept) {
       await kept(page, 30);
+      expect(await details(page, "ws-error")).toEqual([]);
       await reload(page, options);
       expect(await page.evaluate(() => rig.main.stats().queueMessages)).toBe(30);
     } else {
@@ -655,4 +658,46 @@ test("a page that sleeps and comes back goes on with what it had", async ({ laun
   await arrived(gateway, 7);
   await kept(page, 0);
   expect(await details(page, "ws-error")).toEqual([]);
+});
+
+test("whatever happens to pages and paths, with acknowledgements nothing is lost, doubled or out of order", async ({ launch, open }) => {
+  test.setTimeout(180_000);
+  const gateway = await launch("--rate-limit", "0", "--delivery", "on");
+  const start = (page: Page) =>
+    page.evaluate(
+      ([url, options]) => {
+        rig.line({ ...options, heartbeat: { idleMs: 500, probeTimeoutMs: 500 }, reconnect: { baseDelayMs: 40, maxDelayMs: 80 } }, url);
+        return rig.until(() => rig.main.stats().keptMessages !== undefined);
+      },
+      [gateway.proxy, PERSIST] as const,
+    );
+  let page = await open(gateway);
+  await start(page);
+  let sent = 0;
+  // `--repeat-each` plays other runs.
+  let seed = 7 + test.info().repeatEachIndex;
+  const chance = (of: number) => (seed = (seed * 48_271) % 2_147_483_647) % of;
+  for (let round = 0; round < 16; round++) {
+    const count = 1 + chance(40);
+    await send(page, sent, sent + count);
+    sent += count;
+    if (chance(2) === 0) await arrivals(gateway, "note", chance(sent));
+    const blow = [{ reset: true }, { halfOpen: true }, { closeCode: 1011 }, { stall: true }, {}][chance(5)]!;
+    await gateway.faults(blow);
+    const more = chance(20);
+    await send(page, sent, sent + more);
+    sent += more;
+    if (chance(2) === 0) {
+      await crash(page);
+      page = await open(gateway);
+    } else {
+      await page.reload();
+      await ready(page);
+    }
+    await gateway.faults({ stall: false });
+    await start(page);
+  }
+  await arrived(gateway, sent);
+  await kept(page, 0);
+  expect(await gateway.received("note")).toHaveLength(sent);
 });
