@@ -129,7 +129,7 @@ class Page {
 
   /** Until the page has been navigated to there is nothing that could be asked. */
   async started(what) {
-    const end = Date.now() + 15_000;
+    const end = Date.now() + 60_000;
     while (!(await this.run("typeof globalThis.bench === 'object' && !bench.left").catch(() => false))) {
       if (Date.now() > end) throw new Error(`the page at ${what} did not start`);
       await new Promise((resolve) => setTimeout(resolve, 20));

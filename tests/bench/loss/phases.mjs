@@ -19,6 +19,8 @@ const TOLD = new Set(["unknown", "expired", "evicted", "rejected"]);
 export const NOTICE_MS = 60_000;
 /** For how long the user looks elsewhere. */
 const HIDDEN_MS = 3000;
+/** How long the browser may take to show another tab. */
+const SWITCH_MS = 20_000;
 export const DELAY_MS = 50;
 export const PUMP_MS = 3000;
 
@@ -75,8 +77,8 @@ async function counts({ page, end: { arrivals }, client }) {
 }
 
 /**
- * How long it takes to notice that a path is dead that stays so, in ms, or `undefined`: while the page sends, while it does
- * not, and, from the moment in which the user looks at the page again, while it does not either.
+ * How long it takes to notice that a path is dead that stays so, in ms, or `undefined`, while the page sends nothing: from its
+ * death on, and from the moment on in which the user looks at the page again.
  */
 export async function notice(bench) {
   const names = WATCHED.flatMap(() => bench.names);
@@ -86,22 +88,16 @@ export async function notice(bench) {
 
 const WATCHED = [
   async (stand) => {
-    await stand.page.bench("start", EVERY_MS);
-    await sleep(FALL_MS);
-    stand.path.fall();
-    return noticed(stand.page, Date.now());
-  },
-  async (stand) => {
     stand.path.fall();
     return noticed(stand.page, Date.now());
   },
   async (stand) => {
     const show = await stand.page.hide();
-    if (!(await wait(5000, () => stand.page.run("document.hidden")))) throw new Error("the page could not be hidden");
+    if (!(await wait(SWITCH_MS, () => stand.page.run("document.hidden")))) throw new Error("the page could not be hidden");
     stand.path.fall();
     await sleep(HIDDEN_MS);
     await show();
-    if (!(await wait(5000, () => stand.page.run("!document.hidden")))) throw new Error("the page could not be shown again");
+    if (!(await wait(SWITCH_MS, () => stand.page.run("!document.hidden")))) throw new Error("the page could not be shown again");
     return noticed(stand.page, await stand.page.bench("shown"));
   },
 ];

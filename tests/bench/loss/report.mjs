@@ -44,9 +44,9 @@ export const reload = (names, found) => scenario(names, "reload", found);
 export const notice = (names, found) =>
   [
     `## Seconds until the client says that its path is dead, when no end is reset (watched for ${phases.NOTICE_MS / 1000} s)`,
-    "The last column counts from the moment in which the user comes back to the page from another tab.",
+    "The page sends nothing. The last column counts from the moment in which the user comes back to the page from another tab. Where in its heartbeat a client is when its path dies is chance.",
     table(
-      ["client", `a message each ${phases.EVERY_MS} ms`, "idle", "idle, looked at again"],
+      ["client", "idle", "looked at again"],
       names.map((name, at) => [CLIENTS[name].title, ...found[at].map(seconds)]),
     ),
   ].join("\n\n");

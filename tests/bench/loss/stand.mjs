@@ -5,7 +5,9 @@ import { createServer } from "node:http";
 import path from "node:path";
 import { Path } from "./proxy.mjs";
 
-const CONNECT_MS = 15_000;
+const CONNECT_MS = 30_000;
+/** So many are put up at a time: a machine that starts thirty pages at once starts none of them in time. */
+const HANDS = 4;
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -21,11 +23,22 @@ export async function wait(limitMs, look) {
   return true;
 }
 
+/** What each is busy with. */
+const hands = Array.from({ length: HANDS }, () => Promise.resolve());
+let turn = 0;
+
 export class Stand {
   #site;
 
-  /** Connected. `bench` is what all stands share: the browser, the scripts, the places. */
-  static async up(bench, name, client, delayMs = 0) {
+  /** Connected. `bench` is what all stands share: the browser, the scripts, the places. Those who ask first are up first. */
+  static up(bench, name, client, delayMs = 0) {
+    const hand = turn++ % HANDS;
+    const up = hands[hand].then(() => Stand.#raise(bench, name, client, delayMs));
+    hands[hand] = up.catch(() => {});
+    return up;
+  }
+
+  static async #raise(bench, name, client, delayMs) {
     const stand = new Stand();
     stand.client = client;
     try {
