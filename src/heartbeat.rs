@@ -259,6 +259,32 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_is_back_waits_for_no_more_than_a_word_that_is_overdue() {
+        let mut beat = heartbeat(None);
+        assert_eq!(beat.awaken(at(0)), None, "nothing is known of a server that cannot be asked");
+        beat.expect(6000);
+        assert_eq!(beat.awaken(at(0)), Some(at(4000)));
+        assert_eq!(beat.beat(at(4000), at(4000)), Verdict::Dead);
+        beat.awaken(at(0));
+        beat.heard();
+        assert_eq!(beat.beat(at(4000), at(4000)), Verdict::Alive);
+        assert_eq!(heartbeat(Some(20_000)).awaken(at(0)), None, "nor where the page has said what silence means");
+        beat.offer();
+        assert_eq!((beat.probing(at(0), false), beat.probing(at(0), true)), (at(2000), at(1500)));
+    }
+
+    #[test]
+    fn a_slow_page_looks_a_quarter_as_often() {
+        let mut beat = heartbeat(None);
+        beat.offer();
+        beat.set_pace(4);
+        assert_eq!(beat.next_beat(at(0)), Some(at(48_000)));
+        beat.restart();
+        beat.offer();
+        assert_eq!(beat.next_beat(at(0)), Some(at(48_000)), "on the next socket too");
+    }
+
+    #[test]
     fn a_late_timer_asks_again_before_it_judges() {
         let mut beat = heartbeat(None);
         beat.offer();

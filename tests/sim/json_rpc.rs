@@ -191,3 +191,29 @@ fn two_peers_that_refuse_each_others_answers_do_not_talk_for_ever() {
     assert_eq!(sent(&line), [] as [Value; 0]);
     assert_eq!(events(&line, "rpc-error").count(), 3);
 }
+
+#[test]
+fn a_line_that_nobody_sees_is_not_parked_while_a_call_waits_for_its_answer() {
+    let options = r#"{"protocol":"json-rpc","hidden":"park","hiddenAfterMs":1000}"#;
+    let mut line = Line::new(options, 1, Stage::storing(None));
+    play(&mut line, &["connect", "opened #1", "request 1 a timeout:60000", "hidden"]);
+    let pass = |line: &mut Line<Stage>, until: u64| {
+        while let Some(due) = line.due.filter(|due| *due <= until) {
+            line.now = due;
+            line.ring();
+        }
+        line.now = until;
+    };
+    pass(&mut line, 50_000);
+    assert_eq!(events(&line, "ws-disconnected").count(), 0);
+    play(&mut line, &[r#"received #1 {"jsonrpc":"2.0","result":1,"id":1}"#]);
+    pass(&mut line, 60_000);
+    let told: Vec<_> = events(&line, "ws-disconnected").collect();
+    assert_eq!((told.len(), &told[0]["cause"], &told[0]["code"]), (1, &json!("lifecycle"), &json!(1000)));
+    // One that is asked meanwhile waits for the page, as long as it may.
+    play(&mut line, &["request 2 b timeout:5000", "request 3 c"]);
+    pass(&mut line, 65_000);
+    assert_eq!((words(&line, 2), words(&line, 3)), (vec![Word::TimedOut], vec![]));
+    play(&mut line, &["visible", "opened #2", r#"received #2 {"jsonrpc":"2.0","result":1,"id":3}"#]);
+    assert_eq!(words(&line, 3), [Word::Result]);
+}
