@@ -37,12 +37,13 @@ struct Back {
     from: From,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The one behind says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum From {
-    /// A person turns to the page.
-    Elsewhere,
     /// There is a network again, for this page and for all that it was cut off with.
     Offline,
+    /// A person turns to the page.
+    Elsewhere,
     /// The page was frozen or cached, or the machine asleep: whatever it had may be gone.
     Away,
 }
@@ -175,14 +176,13 @@ impl Client {
     }
 
     fn came_back(&mut self, now: Instant, from: From) {
-        let before = self.presence.back.filter(|_| self.unheard()).map(|back| back.from);
-        let from = match (before, from) {
-            _ if self.presence.away => From::Away,
-            (Some(before @ (From::Away | From::Elsewhere)), From::Elsewhere | From::Offline) => before,
+        let heard = self.heartbeat.heard_so_far();
+        let from = match self.presence.back {
+            _ if core::mem::take(&mut self.presence.away) => From::Away,
+            Some(before) if before.heard == heard => before.from.max(from),
             _ => from,
         };
-        self.presence.away = false;
-        self.presence.back = Some(Back { at: now, heard: self.heartbeat.heard_so_far(), from });
+        self.presence.back = Some(Back { at: now, heard, from });
     }
 
     /// Whether nothing has been heard since the page came back.
@@ -276,12 +276,7 @@ impl Client {
     fn hidden_for_long(&mut self, now: Instant) {
         match self.config.hidden {
             Hidden::Keep => {}
-            Hidden::Slow => {
-                self.heartbeat.set_pace(SLOW_TIMES);
-                if self.timers.get(Timer::Beat).is_some() {
-                    self.arm_beat(now);
-                }
-            }
+            Hidden::Slow => self.set_pace(now, SLOW_TIMES),
             Hidden::Park if self.is_busy() => self.timers.set(Timer::Hide, now.after(PARK_AGAIN_MS)),
             Hidden::Park => self.park(now),
         }
@@ -290,9 +285,16 @@ impl Client {
     fn show(&mut self, now: Instant) {
         self.timers.stop(Timer::Hide);
         self.presence.hidden_since = None;
-        self.heartbeat.set_pace(1);
-        if self.timers.get(Timer::Beat).is_some() {
-            self.arm_beat(now);
+        self.set_pace(now, 1);
+    }
+
+    fn set_pace(&mut self, now: Instant, pace: u64) {
+        // Else who turns to the page again and again would put off the verdict.
+        if self.heartbeat.pace() != pace {
+            self.heartbeat.set_pace(pace);
+            if self.timers.get(Timer::Beat).is_some() {
+                self.arm_beat(now);
+            }
         }
     }
 

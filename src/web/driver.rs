@@ -9,6 +9,7 @@ use crate::contract::{Input, Output, Signal};
 use crate::error::ApiMisuse;
 use crate::protocol::Act;
 use crate::session::Snapshot;
+use crate::time::Instant;
 use crate::wire::{CloseCode, SocketId};
 use alloc::string::String;
 use core::cell::{Cell, RefCell, RefMut};
@@ -59,9 +60,7 @@ impl Driver {
             Input::Send { ttl_ms: None, .. } if self.client().needs_no_clock() => self.clock.last(),
             _ => self.clock.now(),
         };
-        if self.clock.has_jumped() {
-            let _ = self.client().handle(now, Input::Signal(Signal::Woke));
-        }
+        self.notice_sleep(now);
         self.client().handle(now, input)?;
         // A listener called us while its event was being dispatched: the loop further out goes on.
         if self.draining.replace(true) {
@@ -157,6 +156,13 @@ impl Driver {
         let now = if self.client().is_draining() { self.clock.last() } else { self.clock.now() };
         // Only a page's command can be a misuse.
         let _ = self.client().handle(now, input);
+        self.notice_sleep(now);
+    }
+
+    fn notice_sleep(&self, now: Instant) {
+        if self.clock.has_jumped() {
+            let _ = self.client().handle(now, Input::Signal(Signal::Woke));
+        }
     }
 
     /// The timer rang.

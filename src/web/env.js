@@ -11,6 +11,7 @@ export class Env {
     this.timer = undefined;
     // When it should have rung, on the clock of events.
     this.due = Infinity;
+    this.hidden = false;
     this.url = "";
     this.protocols = [];
     this.listening = new AbortController();
@@ -63,7 +64,7 @@ export class Env {
 
   // A hidden page's timers ring once a minute: whatever else wakes it rings what is overdue.
   notice(event) {
-    if (event.timeStamp > this.due) this.rust.tell(RING);
+    if (this.hidden && event.timeStamp > this.due) this.rust.tell(RING);
   }
 
   listen() {
@@ -71,8 +72,7 @@ export class Env {
     const { signal } = this.listening;
     const on = (target, type, tell) => target?.addEventListener?.(type, tell, { signal });
     const { document } = globalThis;
-    const hidden = () => document?.visibilityState === "hidden";
-    const seen = () => rust.tell(VISIBLE, +hidden());
+    const seen = () => rust.tell(VISIBLE, +(this.hidden = document?.visibilityState === "hidden"));
     on(globalThis, "online", () => rust.tell(ONLINE));
     // What runs on this machine needs no network.
     on(globalThis, "offline", () => LOOPBACK.test(this.url) || rust.tell(OFFLINE));
@@ -82,7 +82,7 @@ export class Env {
     on(document, "resume", () => rust.tell(THAWED));
     on(globalThis, "pagehide", () => rust.tell(PUT_AWAY));
     on(document, "freeze", () => rust.tell(PUT_AWAY));
-    if (hidden()) seen();
+    if (document?.visibilityState === "hidden") seen();
   }
 
   dispose() {

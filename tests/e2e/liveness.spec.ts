@@ -115,10 +115,39 @@ test("a line that is made in a hidden page knows it", async ({ launch, open }) =
   expect(await next(page, "ws-disconnected")).toMatchObject({ cause: "lifecycle" });
 });
 
+test("a machine that slept asks at once, whatever shows that it did", async ({ launch, open }) => {
+  const gateway = await launch("--offer", "on");
+  const page = await open(gateway);
+  await moored(page, { heartbeat: { idleMs: 600_000 } });
+  await page.evaluate(() => rig.until(() => rig.main.stats().rttMs !== undefined));
+  const asked = (await gateway.received("ping")).length;
+  await page.evaluate(() => {
+    const { now } = Date;
+    Date.now = () => now() + 3_600_000;
+    rig.main.send({ type: "mark" });
+  });
+  await eventually(() => gateway.received("ping"), ({ length }) => length === asked + 1, "a question");
+  // A clock that is set back is no sleep, and hides none.
+  await page.evaluate(() => {
+    const { now } = Date;
+    Date.now = () => now() - 7_200_000;
+    // Reads the clock.
+    rig.main.stats();
+    rig.main.send({ type: "mark" });
+    Date.now = () => now() - 7_200_000 + 60_000;
+    rig.main.stats();
+    rig.main.send({ type: "mark" });
+  });
+  await eventually(() => gateway.received("mark"), ({ length }) => length === 3, "the marks");
+  await eventually(() => gateway.received("ping"), ({ length }) => length === asked + 2, "a question");
+  expect(await types(page)).not.toContain("ws-disconnected");
+});
+
 test("what is overdue is done when a frame comes, though the timers of the page are held up", async ({ launch, open }) => {
   const gateway = await launch();
   const page = await open(gateway);
-  // From here on timers of more than 50 ms never ring, as if the page were hidden for ever.
+  await hide(page, true);
+  // From here on timers of more than 50 ms never ring: those of a hidden page do so once a minute.
   await page.evaluate(() => {
     const { setTimeout } = globalThis;
     globalThis.setTimeout = ((act: () => void, ms = 0) => (ms > 50 ? 0 : setTimeout(act, ms))) as typeof globalThis.setTimeout;

@@ -409,6 +409,14 @@ fn no_number_of_signals_puts_the_verdict_off() {
     }
     let (at, _, end) = world.line.events().find(|event| event.1 == "ws-disconnected").expect("it is noticed");
     assert_eq!((at - begun, &end["cause"]), (1500, &json!("heartbeat")));
+    // Nor where nobody can be asked, and the page has said what silence means.
+    let mut world = World::moored(r#"{"heartbeat":{"idleMs":20000}}"#, Gateway::plain());
+    world.lose_the_other_end();
+    for _ in 0..50 {
+        world.signal(Signal::Visible);
+        world.run(900);
+    }
+    assert_eq!(world.hears("ws-disconnected")["cause"], "heartbeat");
 }
 
 #[test]
