@@ -35,14 +35,16 @@ async function scenario(stand, reloads) {
   const begun = await page.bench("start", EVERY_MS);
   await until(begun + FALL_MS);
   path.fall();
+  // However long a reload takes.
+  const healed = until(begun + HEAL_MS).then(() => path.heal());
+  let backMs;
   if (reloads) {
     await until(begun + RELOAD_MS);
     await page.reload();
     await stand.connect();
-    await page.bench("start", EVERY_MS);
+    backMs = (await page.bench("start", EVERY_MS)) - begun;
   }
-  await until(begun + HEAL_MS);
-  path.heal();
+  await healed;
   await until(begun + END_MS);
   await page.bench("stop");
   const stopped = Date.now();
@@ -50,7 +52,7 @@ async function scenario(stand, reloads) {
     const idle = (await page.bench("ready")) && (await page.bench("waiting")) === 0;
     return idle && Date.now() - Math.max(end.arrivals.last, stopped) > QUIET_MS;
   });
-  return { settled, ...(await counts(stand)) };
+  return { settled, backMs, ...(await counts(stand)) };
 }
 
 async function counts({ page, end: { arrivals }, client }) {

@@ -39,7 +39,11 @@ export const loss = (names, found) =>
     scenario(names, "loss", found),
   ].join("\n\n");
 
-export const reload = (names, found) => scenario(names, "reload", found);
+export function reload(names, found) {
+  const back = found.map(({ backMs }) => backMs);
+  const said = `The pages sent again ${seconds(Math.min(...back))} to ${seconds(Math.max(...back))} s after their first message.`;
+  return `${scenario(names, "reload", found)}\n\n${said}`;
+}
 
 export const notice = (names, found) =>
   [
