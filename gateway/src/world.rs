@@ -189,6 +189,9 @@ impl World {
         if let Some(content) = content {
             self.act(now, id, &content, numbered.is_some());
         }
+        if numbered.is_some() {
+            self.acknowledge_enough(id);
+        }
         self.journal.note_numbered(self.client_of(id), numbered, Content::Text(text));
     }
 

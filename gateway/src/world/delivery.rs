@@ -324,18 +324,24 @@ impl World {
 
     fn owe(&mut self, now: Time, id: ConnectionId) {
         let due = now.plus(self.config.delivery_ack_ms);
-        let enough = (self.config.delivery_window / 4).max(1);
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
         let owed = &mut connection.line.owed;
         owed.messages += 1;
         owed.most = owed.most.max(owed.messages);
-        owed.due = owed.due.or(Some(due));
-        if owed.messages >= enough || self.config.delivery_ack_ms == 0 {
-            owed.due = Some(now);
+        if owed.due.is_none() {
+            owed.due = Some(due);
+            self.rearm = true;
         }
-        self.rearm = true;
+    }
+
+    /// Says what was taken, if that is a quarter of the window or is not to wait.
+    pub(super) fn acknowledge_enough(&mut self, id: ConnectionId) {
+        let enough = if self.config.delivery_ack_ms == 0 { 1 } else { (self.config.delivery_window / 4).max(1) };
+        if self.connections.get(&id).is_some_and(|connection| connection.line.owed.messages >= enough) {
+            self.acknowledge(id);
+        }
     }
 
     /// Says what was taken, if the connection waits for it.
