@@ -23,6 +23,7 @@ const WAKES: Record<string, (page: App, engine: Engine) => Promise<void>> = {
     await eventually(() => page.details("offline"), ({ length }) => length > 0, "the browser to be offline");
     await page.tab.offline(false);
   },
+  "the focus": (page) => page.run(() => void globalThis.dispatchEvent(new Event("focus"))),
 };
 for (const [name, wake] of Object.entries(WAKES)) {
   test(`a path that died without a word is noticed after ${name}`, async ({ launch, app, engine }) => {
@@ -53,6 +54,23 @@ test("a hidden page hears what it is sent, and nothing happens when it is shown"
   await eventually(() => page.run(() => document.visibilityState), (seen) => seen === "visible", "a page that is seen");
   await isBack(page, gateway);
   expect(await page.details("ws-disconnected")).toEqual([]);
+});
+
+test("a frozen page connects anew at once when it is thawed, and tells no fault", async ({ launch, app, engine }) => {
+  test.skip(!engine.can.freeze, `${engine.name} freezes no page that stays where it is`);
+  const gateway = await launch();
+  // Nothing but an immediate attempt comes within the test's time.
+  const page = await app(gateway, { reconnect: { baseDelayMs: 60_000, maxAttempts: 0 } });
+  await page.next("ws-connected");
+  await page.tab.hide();
+  await eventually(() => page.run(() => document.visibilityState), (seen) => seen === "hidden", "a hidden page");
+  await page.tab.freeze(true);
+  await page.tab.freeze(false);
+  await page.tab.show();
+  expect(await page.next("ws-disconnected")).toMatchObject({ cause: "lifecycle", willReconnect: true });
+  expect(await page.next("ws-reconnecting")).toMatchObject({ delayMs: 0 });
+  expect(await page.next("ws-connected")).toMatchObject({ attempt: 0, recovered: true });
+  await isBack(page, gateway);
 });
 
 test("a page that is come back to connects anew at once, as the same client, and tells no fault", async ({ launch, app, engine }) => {
