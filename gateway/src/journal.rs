@@ -30,6 +30,9 @@ pub enum Content<'a> {
 pub struct Entry {
     seq: u64,
     client_id: Option<ClientId>,
+    /// Taken by an earlier process with the same memory.
+    #[serde(skip)]
+    recalled: bool,
     #[serde(skip_serializing_if = "Option::is_none", flatten)]
     numbered: Option<Numbered>,
     #[serde(flatten)]
@@ -70,7 +73,18 @@ impl Journal {
         self.note_numbered(client_id, None, content);
     }
 
+    /// What became of a numbered frame.
     pub fn note_numbered(&mut self, client_id: Option<ClientId>, numbered: Option<Numbered>, content: Content) {
+        self.keep(client_id, numbered, content, false);
+    }
+
+    /// A message that was taken before the process began.
+    pub fn recall(&mut self, client_id: ClientId, stream: StreamName, number: u64, frame: &str) {
+        let numbered = Numbered { stream, number, outcome: Outcome::Taken };
+        self.keep(Some(client_id), Some(numbered), Content::Text(frame), true);
+    }
+
+    fn keep(&mut self, client_id: Option<ClientId>, numbered: Option<Numbered>, content: Content, recalled: bool) {
         let kept = match content {
             Content::Text(text) => match RawValue::from_string(text.to_owned()) {
                 Ok(frame) => Kept::Frame(frame),
@@ -79,7 +93,7 @@ impl Journal {
             Content::Binary(bytes) => Kept::BinaryBase64(STANDARD.encode(bytes)),
         };
         self.noted += 1;
-        let entry = Entry { seq: self.noted, client_id, numbered, kept };
+        let entry = Entry { seq: self.noted, client_id, recalled, numbered, kept };
         self.weight += entry.weight();
         self.entries.push_back(entry);
         while self.entries.len() > MAX_ENTRIES || self.weight > MAX_WEIGHT {
@@ -90,13 +104,13 @@ impl Journal {
         }
     }
 
-    /// The frames of one client, or all.
+    /// The frames that this process heard of one client, or of all.
     pub fn entries(&self, client_id: Option<&str>) -> Vec<&Entry> {
         let wanted = |entry: &&Entry| client_id.is_none_or(|id| entry.client_id.as_deref() == Some(id));
-        self.entries.iter().filter(wanted).collect()
+        self.entries.iter().filter(|entry| !entry.recalled).filter(wanted).collect()
     }
 
-    /// The messages that were taken, in that order.
+    /// The messages that were taken, in that order, by earlier processes too.
     pub fn taken(&self) -> Vec<&Entry> {
         let taken = |entry: &&Entry| matches!(&entry.numbered, Some(n) if n.outcome == Outcome::Taken);
         self.entries.iter().filter(taken).collect()

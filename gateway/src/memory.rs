@@ -6,7 +6,7 @@ use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::StreamName;
-use crate::journal::{Content, Journal, Numbered, Outcome};
+use crate::journal::Journal;
 use crate::sessions::{ClientId, Session, Sessions};
 
 /// Something worth keeping. The facts of one step are written together, and before anybody hears of them.
@@ -72,8 +72,7 @@ impl Memory {
                 if let Some(session) = self.sessions.get_mut(&client) {
                     session.delivery.take(&stream, number);
                 }
-                let numbered = Some(Numbered { stream, number, outcome: Outcome::Taken });
-                self.journal.note_numbered(Some(client), numbered, Content::Text(&frame));
+                self.journal.recall(client, stream, number, &frame);
             }
             Fact::Fed { to, frame } => {
                 let frame = Utf8Bytes::from(frame);
@@ -204,6 +203,7 @@ mod tests {
         let (mut kept, journal) = read(&facts).recall(10);
         assert!(!kept[0].delivery.take(&stream(), 7));
         assert!(serde_json::to_string(&journal.taken()).unwrap().contains("\"text\":\"a\""));
+        assert!(journal.entries(None).is_empty());
     }
 
     #[test]

@@ -48,7 +48,8 @@ GET /control/faults says where the fault proxy listens.
 The acknowledgement extension (--delivery): chats, relayed frames, agents' words, who comes, goes and changes are
 numbered in each session's feed; poses, snapshots and answers of the crew are of the moment. A session has 16 streams
 and remembers --delivery-keep frames; with --sessions all of it outlives a kill. Controls, below /control:
-  GET  taken: the numbered messages that were taken, in that order; received has the repeated and fenced ones too
+  GET  taken: the numbered messages that were taken, in that order, before a restart too (with --sessions); received
+       has the repeated and fenced ones, since the start
   GET  state: the epoch, each client's streams and feed, each connection's stream and acknowledgements
   POST send {\"frame\", \"feed\": true, \"to\"}: into the feed, of absent sessions too
   POST move {\"withinMs\": 5000, \"to\", \"rotate\", \"untold\"}: gateway-moving, and 1012 when the time is over
