@@ -9,6 +9,7 @@ import { Moorline as Observer, type ObservationOptions } from "moorline/observat
 import { Moorline as Claw, type OpenclawOptions, type Run, type RunEvent, type RunStarted } from "moorline/openclaw";
 import { type ActionCableOptions, type CableSubscription, createConsumer, Moorline as Cable, Subscription } from "moorline/action-cable";
 import { AgentSession, type Said } from "moorline/agent-session";
+import { quotaExceeded, runScenario, type Scenario, type ScenarioClient, type ScenarioOutcome, type TestFrame, testGateway, virtualClock } from "moorline/testing";
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const same = <A, B>(answer: Same<A, B>): void => void answer;
@@ -315,3 +316,24 @@ observer.send({}).status;
 observation.told(1, {}, 0, "");
 // @ts-expect-error Cables have no calls.
 cable.request("sum");
+
+// The test kit.
+const harbour = testGateway({ delivery: true, window: 8 }).install();
+same<typeof harbour.taken, TestFrame[]>(true);
+harbour.restart({ forget: "feed", downMs: 1, code: null });
+same<ReturnType<typeof harbour.on>, () => void>(true);
+new Moorline("wss://x", { session: { storage: quotaExceeded(1000) } });
+void virtualClock().until(() => harbour.connections[0]?.clientId).then((clientId) => same<typeof clientId, string | undefined>(true));
+// What an import of a scenario's file has for a type.
+const file: { name: string; about: string; steps: { do: string; args?: (number | { after: number })[]; after?: number }[]; expect: { messages: { lost: number } } } = { name: "", about: "", steps: [], expect: { messages: { lost: 0 } } };
+const scenario: Scenario = file;
+// A receipt is what the runner asks in the end.
+const tested: ScenarioClient = { connect: () => line.connect(), send: (frame) => line.send(frame), onFrame: () => {}, close: () => line.dispose() };
+same<ReturnType<typeof runScenario>, Promise<ScenarioOutcome>>(true);
+void runScenario(scenario, tested);
+// @ts-expect-error A misspelt option is not taken in silence.
+testGateway({ delivry: true });
+// @ts-expect-error Nor is a fault.
+harbour.blackhole();
+// @ts-expect-error A scenario has an expectation.
+void runScenario({ name: "", about: "", steps: [] }, tested);

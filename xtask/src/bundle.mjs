@@ -12,7 +12,7 @@ const { buildSync } = createRequire(resolve("tests/e2e/package.json"))("esbuild"
 const [folder, metafile, abi, profile, first, ...others] = process.argv.slice(2);
 const meta = { inputs: {}, outputs: {} };
 // What stands on a protocol's entry and needs no wasm of its own is bundled by itself too.
-const runs = [[first, ["index"]], [first, ["inline", "nexus", "element"]], [first, ["agent-session"]], ...others.map((protocol) => [protocol, [protocol]])];
+const runs = [[first, ["index"]], [first, ["inline", "nexus", "element"]], [first, ["agent-session"]], [first, ["testing"]], ...others.map((protocol) => [protocol, [protocol]])];
 for (const [protocol, entries] of runs) {
   const made = buildSync({
     entryPoints: entries.map((name) => `src/ts/${name}.ts`),

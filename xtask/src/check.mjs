@@ -78,13 +78,13 @@ for (const [protocol, bytes] of wasm) {
 }
 if (!wasm.get(protocols[0]).equals(readFileSync(join(folder, "moorline_bg.wasm")))) wrong.push(`moorline_bg.wasm: is not ${protocols[0]}'s wasm file`);
 
-// An entry carries the wasm of its own protocol and of no other; the one that fetches the file, and what stands on another
-// entry, carry none.
+// An entry carries the wasm of its own protocol and of no other; the one that fetches the file, what stands on another entry,
+// and what is for tests carry none.
 for (const [name, path] of entries) {
   const reached = new Set([path]);
   for (const file of reached) for (const { path } of outputs[file]?.imports ?? []) reached.add(path);
   const sources = [...reached].flatMap((file) => Object.keys(outputs[file]?.inputs ?? {}));
-  const due = ["index", "agent-session"].includes(name) ? "" : protocols.includes(name) ? name : protocols[0];
+  const due = ["index", "agent-session", "testing"].includes(name) ? "" : protocols.includes(name) ? name : protocols[0];
   const carried = protocols.filter((protocol) => sources.some((source) => source.endsWith(`/${protocol}/bytes.js`)));
   // While two protocols' wasm is the same to the byte, either is both.
   const same = carried.every((protocol) => due && wasm.get(protocol).equals(wasm.get(due)));

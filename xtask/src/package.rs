@@ -260,6 +260,7 @@ fn assemble(project: &Project, variant: Variant, rustc: &str) -> Result<(), Stop
         [
             "src/ts",
             "docs/protocols",
+            "docs/scenarios",
             "Cargo.toml",
             "pkg.json",
             "README.md",
@@ -293,11 +294,13 @@ fn assemble(project: &Project, variant: Variant, rustc: &str) -> Result<(), Stop
             copy(&project.path(name), &folder.join(name))?;
         }
     }
-    let pages = folder.join("protocols");
-    about(&pages, fs::create_dir_all(&pages))?;
-    for page in walk(&project.path("docs/protocols")) {
-        if let Some(name) = page.file_name().filter(|_| page.extension().is_some_and(|end| end == "md")) {
-            copy(&page, &pages.join(name))?;
+    for (what, kind) in [("protocols", "md"), ("scenarios", "json")] {
+        let pages = folder.join(what);
+        about(&pages, fs::create_dir_all(&pages))?;
+        for page in walk(&project.path("docs").join(what)) {
+            if let Some(name) = page.file_name().filter(|_| page.extension().is_some_and(|end| end == kind)) {
+                copy(&page, &pages.join(name))?;
+            }
         }
     }
     manifest(project, &folder)?;

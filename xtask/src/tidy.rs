@@ -343,7 +343,9 @@ fn only_the_driver_knows_a_browser() {
 #[test]
 fn the_shim_holds_no_timer_socket_storage_or_parser() {
     let mut wrong = Vec::new();
-    for file in tree().iter().filter(|file| file.path.starts_with("src/ts/")) {
+    // What is for tests stands in for all of these, and no page of a user's has it.
+    let shim = |path: &str| path.starts_with("src/ts/") && !path.starts_with("src/ts/testing");
+    for file in tree().iter().filter(|file| shim(&file.path)) {
         let code = without_comments(&file.text);
         for banned in [
             "setTimeout",

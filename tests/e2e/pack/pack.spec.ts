@@ -107,13 +107,13 @@ test("an unbundled page needs one tag for an element that connects", async ({ la
 test("every export of the manifest resolves in Node, and none of them needs a window", async () => {
   const script = `
     const names = {};
-    for (const entry of ["", "/inline", "/nexus", "/element", "/url"]) names[entry] = Object.keys(await import("moorline" + entry)).sort().join();
-    const files = ["moorline/moorline.wasm", "moorline/package.json"].map((name) => import.meta.resolve(name).split("/").at(-1));
+    for (const entry of ["", "/inline", "/nexus", "/element", "/url", "/testing"]) names[entry] = Object.keys(await import("moorline" + entry)).sort().join();
+    const files = ["moorline/moorline.wasm", "moorline/package.json", "moorline/scenarios/half-open.json"].map((name) => import.meta.resolve(name).split("/").at(-1));
     console.log(JSON.stringify({ names, files }));`;
   const line = "Moorline,MoorlineError";
   expect(await inNode(project.home, script)).toEqual({
-    names: { "": line, "/inline": line, "/url": line, "/nexus": "MoorlineError,WebSocketClient,wsClient", "/element": "MoorLineElement" },
-    files: ["moorline_bg.wasm", "package.json"],
+    names: { "": line, "/inline": line, "/url": line, "/nexus": "MoorlineError,WebSocketClient,wsClient", "/element": "MoorLineElement", "/testing": "TestGateway,VirtualClock,quotaExceeded,runScenario,testGateway,virtualClock" },
+    files: ["moorline_bg.wasm", "package.json", "half-open.json"],
   });
 });
 
@@ -131,8 +131,8 @@ for (const [module, resolution] of [
 test("the tarball carries the licences, the pages and nothing that is not for publishing", async () => {
   const { stdout } = await run("tar", ["-tzf", wanted("MOORLINE_TARBALL")]);
   const files = stdout.trim().split("\n").map((name) => name.replace(/^package\//, ""));
-  for (const name of ["package.json", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "THIRD-PARTY-NOTICES.md", "index.js", "index.d.ts", "moorline_bg.wasm", "protocols/nexus-world.md"])
+  for (const name of ["package.json", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "THIRD-PARTY-NOTICES.md", "index.js", "index.d.ts", "moorline_bg.wasm", "protocols/nexus-world.md", "scenarios/half-open.json"])
     expect.soft(files, name).toContain(name);
-  const strange = files.filter((name) => !/^(package\.json|README\.md|CHANGELOG\.md|LICENSE-[A-Z]+|THIRD-PARTY-NOTICES\.md|[\w-]+\.js|[\w-]+\.d\.ts|moorline_bg\.wasm|protocols\/[\w-]+\.md)$/.test(name));
+  const strange = files.filter((name) => !/^(package\.json|README\.md|CHANGELOG\.md|LICENSE-[A-Z]+|THIRD-PARTY-NOTICES\.md|[\w-]+\.js|[\w-]+\.d\.ts|moorline_bg\.wasm|protocols\/[\w-]+\.md|scenarios\/[\w-]+\.json)$/.test(name));
   expect(strange).toEqual([]);
 });
