@@ -45,6 +45,7 @@ const every: Required<Omit<Options, "target">> = {
   closePolicy: { 4000: "fatal", 1000: "retry" },
   nexus: { initType: "a", resumeType: "b", tokenField: "c", readyOn: "open", settleMs: 1 },
   log: "silent",
+  getState: async ({ from, to, reason }) => `${from} ${to} ${reason}`,
 };
 new Moorline("wss://x", every);
 new Moorline("wss://x", { target: null });
@@ -145,7 +146,7 @@ window.addEventListener("ws-error", ({ detail }) => {
 window.addEventListener("player-joined", ({ detail }) => same<typeof detail.id, string>(true));
 // @ts-expect-error A click has no detail of ours.
 window.addEventListener("click", ({ detail }) => detail.clientId);
-same<keyof LineEventMap & `ws-${string}`, "ws-connected" | "ws-disconnected" | "ws-reconnecting" | "ws-failed" | "ws-unhandled" | "ws-error">(true);
+same<keyof LineEventMap & `ws-${string}`, "ws-connected" | "ws-disconnected" | "ws-reconnecting" | "ws-failed" | "ws-resumed" | "ws-gap" | "ws-unhandled" | "ws-error">(true);
 
 // Errors.
 const error: unknown = null;
