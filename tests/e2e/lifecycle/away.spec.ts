@@ -1,5 +1,5 @@
 // What becomes of a line whose page is hidden, frozen, left and come back to, or without a network, in every engine.
-import { type App, type Engine, type Gateway, eventually, expect, numbers, oneConnection, test, upTo } from "./test.js";
+import { type App, type Engine, type Gateway, eventually, expect, numbers, oneConnection, serves, test, upTo } from "./test.js";
 
 /** What is true of every way back: no fault is told, one socket is left, what is sent arrives once. */
 async function isBack(page: App, gateway: Gateway): Promise<void> {
@@ -8,6 +8,12 @@ async function isBack(page: App, gateway: Gateway): Promise<void> {
   expect(await numbers(gateway, "back", 5)).toEqual(upTo(5));
   expect(await page.faults()).toEqual([]);
   expect(await page.state()).toBe("connected");
+}
+
+/** What the page was told by chat, once there is so much of it. */
+async function said(page: App, count: number): Promise<string[]> {
+  const texts = async () => (await page.details("chat-message")).map(({ text }) => text as string);
+  return eventually(texts, ({ length }) => length >= count, `${count} messages`, 30_000);
 }
 
 const WAKES: Record<string, (page: App, engine: Engine) => Promise<void>> = {
@@ -38,6 +44,7 @@ for (const [name, wake] of Object.entries(WAKES)) {
     await wake(page, engine);
     expect(await page.next("ws-disconnected")).toMatchObject({ willReconnect: true, wasClean: false });
     expect(await page.next("ws-connected")).toMatchObject({ recovered: true });
+    expect(await numbers(gateway, "mark", 6)).toEqual(upTo(6));
     await isBack(page, gateway);
   });
 }
@@ -65,11 +72,13 @@ test("a frozen page connects anew at once when it is thawed, and tells no fault"
   await page.tab.hide();
   await eventually(() => page.run(() => document.visibilityState), (seen) => seen === "hidden", "a hidden page");
   await page.tab.freeze(true);
+  for (const n of [0, 1, 2]) await gateway.feedFrame({ type: "chat-message", text: `${n}` });
   await page.tab.freeze(false);
   await page.tab.show();
   expect(await page.next("ws-disconnected")).toMatchObject({ cause: "lifecycle", willReconnect: true });
   expect(await page.next("ws-reconnecting")).toMatchObject({ delayMs: 0 });
   expect(await page.next("ws-connected")).toMatchObject({ attempt: 0, recovered: true });
+  expect(await said(page, 3)).toEqual(["0", "1", "2"]);
   await isBack(page, gateway);
 });
 
@@ -89,7 +98,25 @@ test("a page that is come back to connects anew at once, as the same client, and
   }
   expect(await page.next("ws-connected")).toMatchObject({ recovered: true });
   await isBack(page, gateway);
-  expect((await gateway.state()).clients).toMatchObject([{ clientId, connected: true }]);
+  await serves(gateway, clientId);
+});
+
+test("what the gateway says to a page that is away arrives once it is back, once and in order", async ({ launch, app }) => {
+  const gateway = await launch();
+  const page = await app(gateway);
+  await page.next("ws-connected");
+  await gateway.feedFrame({ type: "chat-message", text: "before" });
+  expect(await said(page, 1)).toEqual(["before"]);
+  const born = await page.born();
+  await page.leave();
+  for (const n of [0, 1, 2, 3]) await gateway.feedFrame({ type: "chat-message", text: `${n}` });
+  const { kept } = await page.comeBack(born);
+  await gateway.feedFrame({ type: "chat-message", text: "after" });
+  const missed = ["0", "1", "2", "3", "after"];
+  // A page that was loaded anew has not heard what the one before it was told.
+  const wanted = kept ? ["before", ...missed] : missed;
+  expect(await said(page, wanted.length)).toEqual(wanted);
+  await isBack(page, gateway);
 });
 
 test("a page that is left and come back to again and again has one socket, and one end for each", async ({ launch, app }) => {

@@ -2,14 +2,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { eventually, expect, numbers, oneConnection, test, upTo } from "./test.js";
+import { eventually, expect, numbers, oneConnection, serves, test, upTo } from "./test.js";
 
 test("a page connects and is greeted", async ({ launch, app }) => {
   const gateway = await launch();
   const page = await app(gateway);
   expect(await page.next("ws-connected")).toMatchObject({ attempt: 0, recovered: false });
   const { clientId } = await page.next("session-init");
-  expect((await gateway.state()).clients).toMatchObject([{ clientId, connected: true }]);
+  await serves(gateway, clientId);
   await gateway.sendFrame({ type: "chat-message", text: "ahoy" });
   expect(await page.next("chat-message")).toMatchObject({ text: "ahoy" });
   await page.send("mark", 20);
@@ -34,7 +34,7 @@ for (const [how, signal] of [
     await gateway.start();
     expect(await page.next("ws-connected")).toMatchObject({ recovered: true });
     expect(await numbers(gateway, "mark", 50)).toEqual(upTo(50));
-    expect((await gateway.state()).clients).toMatchObject([{ clientId, connected: true }]);
+    await serves(gateway, clientId);
     expect(await page.faults()).toEqual([]);
     await rm(folder, { recursive: true });
   });
@@ -48,12 +48,29 @@ test("a reload resumes the session", async ({ launch, app }) => {
   await page.there();
   expect(await page.next("ws-connected")).toMatchObject({ recovered: true });
   await oneConnection(gateway);
-  expect((await gateway.state()).clients).toMatchObject([{ clientId, connected: true }]);
+  await serves(gateway, clientId);
   await page.send("mark", 3);
   expect(await numbers(gateway, "mark", 3)).toEqual(upTo(3));
 });
 
-test("two tabs of one page are both served, and neither repeats or takes what the other sends", async ({ launch, app }) => {
+test("what waits when the page is reloaded arrives once and in order, before what the next page sends", async ({ launch, app }) => {
+  const gateway = await launch();
+  const page = await app(gateway, { queue: { persist: true }, reconnect: { maxDelayMs: 500 } });
+  await page.next("ws-connected");
+  await gateway.post("down");
+  await page.next("ws-disconnected");
+  await page.send("mark", 30);
+  await page.run(() => rig.until(() => rig.main.stats().keptMessages === 30));
+  await page.tab.reload();
+  await page.there();
+  await page.send("mark", 5, 30);
+  await gateway.post("up");
+  await page.next("ws-connected");
+  expect(await numbers(gateway, "mark", 35)).toEqual(upTo(35));
+  expect(await page.faults()).toEqual([]);
+});
+
+test("two tabs are both served, and neither repeats or takes what the other sends", async ({ launch, app }) => {
   const gateway = await launch();
   const one = await app(gateway, { session: { storage: "session" } });
   await one.next("ws-connected");
@@ -118,7 +135,7 @@ test("large frames pass whole in both directions, and in their place", async ({ 
 
 test("of a page that is closed while it sends, what arrived is the beginning, in order, and its socket is gone", async ({ launch, app }) => {
   const gateway = await launch("--rate-limit", "0");
-  const page = await app(gateway);
+  const page = await app(gateway, { queue: { maxMessages: 2000, maxBytes: 4_000_000 } });
   await page.next("ws-connected");
   await page.run(() => {
     for (let n = 0; n < 2000; n++) rig.main.send({ type: "mark", n, text: "x".repeat(1000) });

@@ -49,10 +49,9 @@ export class App {
     return (await this.heard()).flatMap((heard) => (heard.type === type ? [heard.detail] : []));
   }
 
-  /** What was told as a fault, save the honest word on messages whose fate nobody knows. */
+  /** What was told as a fault. */
   async faults(): Promise<unknown[]> {
-    const errors = (await this.details("ws-error")).filter(({ code }) => code !== "send.unknown");
-    return [...errors, ...(await this.details("ws-failed"))];
+    return [...(await this.details("ws-error")), ...(await this.details("ws-failed"))];
   }
 
   state(): Promise<string> {
@@ -106,7 +105,7 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
     { scope: "worker", timeout: 120_000 },
   ],
   launch: async ({ launch }, use) => {
-    await use((...flags) => launch("--www", PAGE, "--mount", `/rig=${RIG}`, ...flags));
+    await use((...flags) => launch("--www", PAGE, "--mount", `/rig=${RIG}`, "--delivery", "on", ...flags));
   },
   app: async ({ engine }, use) => {
     const open: App[] = [];
@@ -128,6 +127,12 @@ test.beforeEach(({ engineName }) => {
   const reason = lacking(engineName);
   test.skip(reason !== undefined, reason);
 });
+
+/** The gateway serves this client, beside whom it may have greeted before it heard who came. */
+export async function serves(gateway: Gateway, clientId: string): Promise<void> {
+  const { clients } = await gateway.state();
+  expect(clients.filter((client) => client.clientId === clientId || client.connected)).toMatchObject([{ clientId, connected: true }]);
+}
 
 /** The one connection that the gateway has, once it has no other. */
 export async function oneConnection(gateway: Gateway): Promise<void> {
