@@ -44,7 +44,7 @@ export default defineConfig<{ client: Client }, { engineName: Name }>({
     },
   },
   projects: [
-    { name: "e2e", testMatch: "*.spec.ts", testIgnore: ["pack/**", "cable/**", "lifecycle/**"] },
+    { name: "e2e", testMatch: "*.spec.ts", testIgnore: ["pack/**", "cable/**", "lifecycle/**", "soak/**"] },
     // One set of scenarios in three engines; lifecycle/engine.ts starts each of them.
     { name: "chromium", testDir: "./lifecycle", use: { engineName: "chromium" } },
     { name: "firefox", testDir: "./lifecycle", use: { engineName: "firefox" } },
