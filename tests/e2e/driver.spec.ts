@@ -2,22 +2,9 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import type { TestGateway, VirtualClock } from "moorline/testing";
 import { wanted } from "./support/gateway.js";
-import { arrivals, details, eventually, expect, moored, next, type Page, test, types } from "./support/test.js";
-
-interface Fake {
-  open(): void;
-  say(frame: unknown): void;
-  end(code?: number): void;
-  sent: string[];
-  handlers: number;
-}
-interface FakeKind {
-  live: Set<Fake>;
-  last: Fake;
-  made: number;
-  collected: number;
-}
+import { arrivals, type CDPSession, details, eventually, expect, moored, next, type Page, test, types } from "./support/test.js";
 
 test("a listener that sends twice for each frame keeps the order", async ({ launch, open }) => {
   const gateway = await launch("--echo", "off");
@@ -141,13 +128,40 @@ test("events of several lines go to the targets that were given", async ({ launc
   expect(await types(page)).toEqual([]);
 });
 
-/** Puts the fake in the place of `WebSocket`, and keeps the memory of wasm within reach. */
-async function fake(page: Page): Promise<void> {
+interface Kit {
+  clock: VirtualClock;
+  gateway: TestGateway;
+  counts: { made: number; collected: number; last: WeakRef<WebSocket> };
+}
+
+/** Puts the test kit in the place of the network and of time, and counts the sockets that are made and collected. */
+async function kit(page: Page): Promise<void> {
   await page.evaluate(async () => {
-    const path = "/fake-socket.js";
-    const { FakeSocket } = await import(path);
-    Object.assign(globalThis, { WebSocket: FakeSocket, FakeSocket });
+    const path = "/pkg/testing.js";
+    const { testGateway, virtualClock } = (await import(path)) as typeof import("moorline/testing");
+    const clock = virtualClock();
+    const gateway = testGateway().install();
+    const counts = { made: 0, collected: 0, last: undefined as unknown as WeakRef<WebSocket> };
+    const registry = new FinalizationRegistry<void>(() => counts.collected++);
+    globalThis.WebSocket = class extends WebSocket {
+      constructor(url: string | URL, protocols?: string | string[]) {
+        super(url, protocols);
+        counts.made++;
+        counts.last = new WeakRef<WebSocket>(this);
+        registry.register(this);
+      }
+    };
+    Object.assign(globalThis, { kit: { clock, gateway, counts } });
   });
+}
+
+/** Of everything that nobody holds any more. */
+async function collect(page: Page, cdp: CDPSession): Promise<number> {
+  await cdp.send("HeapProfiler.collectGarbage");
+  // What finalizers do takes a turn.
+  await page.evaluate(() => (globalThis as unknown as { kit: Kit }).kit.clock.advance(1000));
+  await cdp.send("HeapProfiler.collectGarbage");
+  return (await cdp.send("Runtime.getHeapUsage")).usedSize;
 }
 
 test("ten thousand sockets are opened and closed without a leaked socket, closure or byte of wasm", async ({ launch, open, context }) => {
@@ -163,45 +177,39 @@ test("ten thousand sockets are opened and closed without a leaked socket, closur
   const gateway = await launch();
   const page = await open(gateway);
   const cdp = await context.newCDPSession(page);
-  await fake(page);
+  await kit(page);
   await page.evaluate(() => void rig.line({ session: { storage: "memory" } }, "ws://127.0.0.1:1/"));
   const cycle = (rounds: number) =>
     page.evaluate(async (rounds) => {
-      const Fake = (globalThis as unknown as { FakeSocket: FakeKind }).FakeSocket;
-      const { port1, port2 } = new MessageChannel();
-      const tick = () => new Promise((resolve) => ((port1.onmessage = resolve), port2.postMessage(0)));
+      const { clock, gateway, counts } = (globalThis as unknown as { kit: Kit }).kit;
       for (let round = 0; round < rounds; round++) {
-        while (Fake.live.size === 0) await tick();
-        const socket = Fake.last;
-        socket.open();
-        socket.say({ type: "session-init", token: "t", clientId: "c" });
-        socket.say({ type: "session-resumed", clientId: "c" });
+        await clock.until(() => rig.main.state === "connected");
+        const socket = counts.last.deref()!;
         rig.main.send({ type: "note", round });
-        socket.say({ type: "chat", text: "hello" });
-        socket.end();
-        if (socket.handlers > 0) throw new Error(`a socket kept ${socket.handlers} handlers`);
-        rig.log.length = 0;
+        gateway.feed({ type: "chat", text: "hello" });
+        await clock.advance(1);
+        gateway.reset();
+        await clock.until(() => rig.main.state !== "connected");
+        const handlers = [socket.onopen, socket.onmessage, socket.onclose, socket.onerror].filter(Boolean).length;
+        if (handlers > 0) throw new Error(`a socket kept ${handlers} handlers`);
+        const heard = rig.log.filter(({ type }) => type === "chat-message").length;
+        if (heard !== 1 || gateway.taken.length !== 1) throw new Error(`round ${round}: ${heard} heard, ${gateway.taken.length} taken`);
+        rig.clear();
+        gateway.clear();
         rig.main.connect();
       }
     }, rounds);
   const weigh = async () => {
-    await cdp.send("HeapProfiler.collectGarbage");
-    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 0)));
-    await cdp.send("HeapProfiler.collectGarbage");
-    const { usedSize } = await cdp.send("Runtime.getHeapUsage");
+    const usedSize = await collect(page, cdp);
     const wasm = await page.evaluate(() => (globalThis as unknown as { memory: WebAssembly.Memory }).memory.buffer.byteLength);
-    const { live, made, collected } = await page.evaluate(() => {
-      const { live, made, collected } = (globalThis as unknown as { FakeSocket: FakeKind }).FakeSocket;
-      return { live: live.size, made, collected };
-    });
-    return { usedSize, wasm, live, made, collected };
+    const { made, collected } = await page.evaluate(() => (globalThis as unknown as { kit: Kit }).kit.counts);
+    return { usedSize, wasm, made, collected };
   };
   await cycle(1000);
   const before = await weigh();
   await cycle(9000);
   const after = await weigh();
   expect(after.made).toBeGreaterThanOrEqual(10_000);
-  expect(after.live).toBeLessThanOrEqual(1);
   expect(after.made - after.collected, "sockets that somebody still holds").toBeLessThan(10);
   expect(after.wasm).toBe(before.wasm);
   expect(after.usedSize - before.usedSize, "bytes of heap for 9,000 sockets").toBeLessThan(400_000);
@@ -212,35 +220,27 @@ test("five hundred lines made and disposed of leave nothing behind", async ({ la
   const gateway = await launch();
   const page = await open(gateway);
   const cdp = await context.newCDPSession(page);
-  await fake(page);
+  await kit(page);
   const cycle = (rounds: number) =>
     page.evaluate(async (rounds) => {
-      const Fake = (globalThis as unknown as { FakeSocket: FakeKind }).FakeSocket;
-      const { port1, port2 } = new MessageChannel();
-      const tick = () => new Promise((resolve) => ((port1.onmessage = resolve), port2.postMessage(0)));
+      const { clock, gateway } = (globalThis as unknown as { kit: Kit }).kit;
       for (let round = 0; round < rounds; round++) {
         const line = rig.line({ session: { storage: "memory" } }, "ws://127.0.0.1:1/");
-        while (Fake.live.size === 0) await tick();
-        Fake.last.open();
-        Fake.last.say({ type: "session-init", token: "t", clientId: "c" });
+        await clock.until(() => line.state === "connected");
         line.on("chat-message", () => {});
         line.dispose();
-        await tick();
-        for (const socket of [...Fake.live]) socket.end();
-        rig.log.length = 0;
+        await clock.until(() => gateway.connections.length === 0);
+        gateway.restart({ forget: true });
+        await clock.advance(1000);
+        rig.clear();
+        gateway.clear();
       }
       rig.main = undefined as never;
     }, rounds);
-  const heap = async () => {
-    await cdp.send("HeapProfiler.collectGarbage");
-    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 0)));
-    await cdp.send("HeapProfiler.collectGarbage");
-    return (await cdp.send("Runtime.getHeapUsage")).usedSize;
-  };
   await cycle(100);
-  const before = await heap();
+  const before = await collect(page, cdp);
   await cycle(400);
-  expect((await heap()) - before, "bytes of heap for 400 lines").toBeLessThan(200_000);
+  expect((await collect(page, cdp)) - before, "bytes of heap for 400 lines").toBeLessThan(200_000);
 });
 
 test("a wait that no timer can hold does not end at once", async ({ launch, open }) => {
@@ -290,7 +290,7 @@ test("it works in a module worker, with the session in memory", async ({ launch,
   await eventually(() => gateway.state(), ({ totals }) => totals.resumed === 1, "the worker's return");
 });
 
-for (const entry of ["index", "inline", "nexus", "element"]) {
+for (const entry of ["index", "inline", "nexus", "element", "testing"]) {
   test(`importing ${entry} on a server does nothing harmful`, async () => {
     const url = new URL(`file://${join(wanted("MOORLINE_PKG"), `${entry}.js`)}`);
     const script = `
@@ -301,7 +301,7 @@ for (const entry of ["index", "inline", "nexus", "element"]) {
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { timeout: 15_000 });
     expect(stderr).toBe("");
     const { names, added } = JSON.parse(stdout) as { names: string[]; added: string[] };
-    const expected = { index: "Moorline,MoorlineError", inline: "Moorline,MoorlineError", nexus: "MoorlineError,WebSocketClient,wsClient", element: "MoorLineElement" };
+    const expected = { index: "Moorline,MoorlineError", inline: "Moorline,MoorlineError", nexus: "MoorlineError,WebSocketClient,wsClient", element: "MoorLineElement", testing: "TestGateway,VirtualClock,quotaExceeded,runScenario,testGateway,virtualClock" };
     expect(names.join()).toBe(expected[entry as keyof typeof expected]);
     expect(added.filter((name) => name !== "moorlinePanicked" && name !== "moorlineAt")).toEqual([]);
   });
