@@ -66,7 +66,6 @@ class Pipe {
 /** What is between a page's socket and the gateway. */
 export class Link {
   readyState = 0;
-  buffered = 0;
   binaryType: BinaryType = "blob";
   readonly url: string;
   readonly protocols: readonly string[];
@@ -78,6 +77,10 @@ export class Link {
   /** The other end is gone and has not said so; `"known"`: whoever speaks to it hears of that. */
   #gone: false | "silent" | "known" = false;
   #absorbed = 0;
+  /** Accepted and not written out; given to a socket that was closing. */
+  #unwritten = 0;
+  #discarded = 0;
+  #isOver = false;
 
   constructor(target: EventTarget, url: string, protocols: readonly string[], far: Far, way: Way) {
     this.#target = target;
@@ -97,11 +100,18 @@ export class Link {
     });
   }
 
+  get buffered(): number {
+    return this.#unwritten + this.#discarded;
+  }
+
   /** The page sends. */
   send(data: string | ArrayBuffer, bytes: number): void {
-    this.buffered += bytes;
     // A socket that is closing or closed discards in silence, and counts.
-    if (this.readyState !== 1) return;
+    if (this.readyState !== 1) {
+      this.#discarded += bytes;
+      return;
+    }
+    this.#unwritten += bytes;
     if (this.#gone === "known") return this.reset();
     if (this.#gone === false) this.#up.push(() => this.#far.heard(data), bytes);
     setTimeout(() => this.#drain());
@@ -122,8 +132,8 @@ export class Link {
         this.#down.push(() => this.#ended(code, reason, true));
       });
     setTimeout(() => {
-      if (this.readyState === 3) return;
-      this.#up.takeBack(this.buffered);
+      if (this.#isOver) return;
+      this.#up.takeBack(this.#unwritten);
       this.#ended(1006, "", false);
     }, CLOSE_MS);
   }
@@ -156,7 +166,9 @@ export class Link {
     this.#up.cut();
     this.#down.cut();
     this.#far.ended();
-    setTimeout(() => this.#broken());
+    // Chromium has no `error` for a connection that breaks once it is open.
+    if (this.readyState === 0) setTimeout(() => this.#broken());
+    else setTimeout(() => this.#ended(1006, "", false));
   }
 
   /** The other end is gone, without a word. */
@@ -191,7 +203,8 @@ export class Link {
   }
 
   #ended(code: number, reason: string, wasClean: boolean): void {
-    if (this.readyState === 3 && wasClean) return;
+    if (this.#isOver) return;
+    this.#isOver = true;
     this.readyState = 3;
     if (!this.#way.isHeld) this.#left();
     this.#tell(closing(code, reason, wasClean));
@@ -205,9 +218,9 @@ export class Link {
 
   #drain(): void {
     const room = this.#gone || this.#way.isHeld ? SYSTEM_BUFFER - this.#absorbed : Infinity;
-    const taken = this.readyState === 1 ? Math.min(this.buffered, room) : 0;
+    const taken = this.readyState < 3 ? Math.min(this.#unwritten, room) : 0;
     this.#absorbed = room === Infinity ? 0 : this.#absorbed + taken;
-    this.buffered -= taken;
+    this.#unwritten -= taken;
   }
 
   #tell(event: Event): void {
