@@ -483,6 +483,10 @@ impl Client {
 
     /// The current socket is of no use any more, whatever the browser thinks of it.
     fn abandon(&mut self, now: Instant, cause: Cause) {
+        if cause == Cause::Lifecycle {
+            // The browser took every socket there was.
+            self.turn_back();
+        }
         self.give_up(now, Disposition::Retry(cause));
     }
 
@@ -496,7 +500,7 @@ impl Client {
 
     /// A socket, or an attempt without one, has ended.
     fn lost(&mut self, now: Instant, code: CloseCode, reason: String, clean: bool, own: Option<Disposition>) {
-        if handover::HERE && self.moving && self.turn_back() && own.is_none_or(|own| own.cause() != Cause::Lifecycle) {
+        if handover::HERE && self.moving && self.turn_back() {
             self.stay(now);
             return;
         }

@@ -494,7 +494,11 @@ impl Outbox {
 
     /// Settles what lies between `run` and the first entry as sent, which may turn out otherwise.
     fn believe_sent(&mut self, now: Instant, run: u32) {
-        settle(&mut self.settled, run, self.base.wrapping_sub(run), Fate::Sent, false);
+        // What a gateway that acknowledged had not taken has been told to be sent once.
+        let untold = if is_behind(run, self.told_sent) { self.told_sent } else { run };
+        if is_behind(untold, self.base) {
+            settle(&mut self.settled, untold, self.base.wrapping_sub(untold), Fate::Sent, false);
+        }
         // An answer may have proven what the browser seemed to hold still.
         let from = if is_behind(run, self.proven) { self.proven } else { run };
         if is_behind(from, self.base) {

@@ -62,7 +62,7 @@ impl Client {
     /// Where the next socket is not open yet, the old one speaks.
     pub(super) fn voice(&self) -> Option<SocketId> {
         match self.state {
-            State::Handshaking { .. } => self.socket(),
+            State::Handshaking { .. } | State::Ready { .. } => self.socket(),
             _ => self.trailing.or(self.socket()),
         }
     }

@@ -76,8 +76,8 @@ pub struct Nexus {
     kept: bool,
     named: bool,
     feed: Feed,
-    /// The newest number of the session that a greeting was for.
-    greeted_at: Option<f64>,
+    /// The frames of the session that a greeting was for, while it is open whether that is ours.
+    greeting: Feed,
 }
 
 /// The widest window that is believed.
@@ -108,14 +108,14 @@ impl Nexus {
             kept: false,
             named: false,
             feed: Feed::default(),
-            greeted_at: None,
+            greeting: Feed::default(),
         }
     }
 
     /// Without an answer that says how our stream and the gateway's frames go on.
     fn become_ready(&mut self, cx: &mut Context<'_>, recovered: bool) {
         let resuming = self.phase != Phase::Greeting;
-        let gap = self.begin_anew();
+        let gap = self.begin_anew(recovered);
         self.ready(cx, recovered, None);
         if resuming && (self.offer.is_some() || gap.is_some()) {
             cx.persist();
@@ -142,13 +142,14 @@ impl Nexus {
     }
 
     /// The numbers of the gateway's frames begin where its greeting says. Answers what may have been missed.
-    fn begin_anew(&mut self) -> Option<(f64, f64, &'static str)> {
-        let at = self.greeted_at.take();
-        let place = self.offer.as_ref().zip(at).map(|(offer, seen)| Cursor { epoch: offer.epoch.clone(), seen });
+    fn begin_anew(&mut self, recovered: bool) -> Option<(f64, f64, &'static str)> {
+        let place = self.greeting.cursor().cloned();
+        self.greeting.place(None);
         let before = self.feed.cursor().cloned();
         self.feed.place(place.clone());
         let before = before.filter(|before| place.as_ref() != Some(before))?;
-        let same = place.filter(|place| place.epoch == before.epoch && place.seen > before.seen);
+        // Of another session the numbers say nothing of ours.
+        let same = place.filter(|place| recovered && place.epoch == before.epoch && place.seen > before.seen);
         let reason = if self.offer.is_some() { "session" } else { "unnumbered" };
         Some((before.seen + 1.0, same.map_or(f64::NAN, |place| place.seen), reason))
     }
@@ -193,7 +194,9 @@ impl Nexus {
             cx.fault(Fault::Malformed);
             return true;
         };
-        match self.feed.hear(number) {
+        // Before the answer, what is numbered is of the session that was greeted.
+        let feed = if self.phase == Phase::Ready { &mut self.feed } else { &mut self.greeting };
+        match feed.hear(number) {
             Heard::Next => {}
             Heard::Skipped(from, to) => cx.gap(from, to, Cow::Borrowed("skipped")),
             Heard::Again => {
@@ -201,9 +204,12 @@ impl Nexus {
                 return false;
             }
         }
+        if self.phase != Phase::Ready {
+            return true;
+        }
         if self.feed.is_owed() {
             self.acknowledge(cx);
-        } else if self.phase == Phase::Ready && self.feed.wants_date() {
+        } else if self.feed.wants_date() {
             cx.set_timer(ACK_MS);
         }
         true
@@ -225,16 +231,26 @@ impl Nexus {
         let token = inbound.view.string(&self.config.token_field);
         let asked_for = self.asked_for.as_ref().and_then(|session| session.client_id.as_ref());
         let ours = client_id.is_some() && client_id.as_ref() == asked_for;
+        let other = self.session.as_ref().is_some_and(|session| session.client_id != client_id);
+        let at = inbound.view.number("seq").filter(|number| *number >= 0.0);
+        let place = self.offer.as_ref().zip(at);
+        self.greeting.place(place.map(|(offer, seen)| Cursor { epoch: offer.epoch.clone(), seen }));
         if token.as_ref().is_some_and(|token| token.is_empty() || token.len() > MAX_TOKEN_BYTES) {
             cx.fault(Fault::Malformed);
         } else if let Some(token) = token {
             self.session = Some(Snapshot { token, client_id, cursor: None });
             cx.persist();
         }
-        self.greeted_at = inbound.view.number("seq").filter(|number| *number >= 0.0);
         match self.phase {
             Phase::Resuming { .. } if !ours => self.wait_for_the_answer(cx, true),
             Phase::Greeting | Phase::Resuming { .. } => self.become_ready(cx, ours),
+            // Another frame was the first word, or the connection is somebody else's from here on.
+            Phase::Ready if self.greeting.cursor().is_some() && (other || self.feed.cursor().is_none()) => {
+                if let Some((from, to, reason)) = self.begin_anew(false) {
+                    cx.gap(from, to, Cow::Borrowed(reason));
+                }
+                cx.persist();
+            }
             Phase::Ready => {}
         }
     }
@@ -339,7 +355,7 @@ impl Protocol for Nexus {
     fn opened(&mut self, cx: &mut Context<'_>, _subprotocol: &str) {
         self.asked_for = None;
         self.phase = Phase::Greeting;
-        self.greeted_at = None;
+        self.greeting.place(None);
         if let Some(session) = &self.session {
             let mut frame = String::from("{\"type\":");
             push_json_string(&mut frame, &self.config.resume_type);
@@ -434,6 +450,15 @@ impl Protocol for Nexus {
     }
 
     fn disconnected(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Option<Disposition> {
+        if let Phase::Resuming { greeted: true, .. } = self.phase {
+            // Nobody has said whether the greeting crossed our token: the session that the cursor is of is asked for again.
+            if self.feed.cursor().is_some() {
+                self.session = self.asked_for.clone();
+                cx.persist();
+            } else {
+                self.feed.place(self.greeting.cursor().cloned());
+            }
+        }
         self.phase = Phase::Greeting;
         self.offer = None;
         self.named = false;
@@ -447,7 +472,9 @@ impl Protocol for Nexus {
     }
 
     fn save(&self) -> Option<Snapshot> {
-        let cursor = self.feed.cursor().cloned();
+        let crossing = matches!(self.phase, Phase::Resuming { .. }) && self.session != self.asked_for;
+        let feed = if crossing { &self.greeting } else { &self.feed };
+        let cursor = feed.cursor().cloned();
         self.session.clone().map(|session| Snapshot { cursor, ..session })
     }
 

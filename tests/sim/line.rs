@@ -74,6 +74,7 @@ pub struct Line<B> {
     dialect: Dialect,
     topics: BTreeMap<String, Handle>,
     latest_socket: Option<SocketId>,
+    trailing_socket: Option<SocketId>,
     latest_ticket: u32,
     numbered: bool,
     draining: bool,
@@ -106,6 +107,7 @@ impl<B: Browser> Line<B> {
             frames: BTreeMap::new(),
             next_frame: 0,
             latest_socket: None,
+            trailing_socket: None,
             latest_ticket: 0,
             numbered: false,
             draining: false,
@@ -166,6 +168,11 @@ impl<B: Browser> Line<B> {
         self.obey(Input::Kept { bytes, ttl_ms, key: None });
     }
 
+    /// What has been accepted and may be needed still, by id.
+    pub const fn texts(&self) -> &BTreeMap<u32, String> {
+        &self.texts
+    }
+
     pub fn skip(&mut self, count: u32) {
         self.next_message += count;
         self.obey(Input::Skipped { count });
@@ -174,6 +181,11 @@ impl<B: Browser> Line<B> {
     pub fn signal(&mut self, signal: Signal) {
         self.look_at_the_buffer();
         self.obey(Input::Signal(signal));
+    }
+
+    pub fn renew(&mut self) {
+        self.look_at_the_buffer();
+        self.obey(Input::Renew);
     }
 
     /// Rings the timer.
@@ -200,6 +212,10 @@ impl<B: Browser> Line<B> {
     }
 
     pub fn closed(&mut self, socket: SocketId, code: u16, reason: &str, clean: bool) {
+        self.trailing_socket.take_if(|trailing| *trailing == socket);
+        if self.latest_socket == Some(socket) && self.trailing_socket.is_some() {
+            self.latest_socket = self.trailing_socket.take();
+        }
         let buffered = self.browser.buffered(socket);
         self.obey(Input::Closed { socket, code: CloseCode(code), reason: reason.into(), clean, buffered });
     }
@@ -305,8 +321,9 @@ impl<B: Browser> Line<B> {
                     self.answer(Input::Resolved { ticket, answer });
                 }
             }
-            Output::Open { socket, address, .. } => {
+            Output::Open { socket, address, beside } => {
                 self.saw(Seen::Open(socket.0, address));
+                self.trailing_socket = self.latest_socket.filter(|_| beside);
                 self.latest_socket = Some(socket);
                 self.browser.open(self.now, socket);
             }
@@ -317,6 +334,10 @@ impl<B: Browser> Line<B> {
             Output::HandOver { socket, from, count, limit } => self.hand_over(socket, from, count, limit),
             Output::Close { socket, code, reason, .. } => {
                 self.browser.close(self.now, socket);
+                self.trailing_socket.take_if(|trailing| *trailing == socket);
+                if self.latest_socket == Some(socket) && self.trailing_socket.is_some() {
+                    self.latest_socket = self.trailing_socket.take();
+                }
                 self.saw(Seen::Close(socket.0, code.0, reason));
             }
             Output::Persist(snapshot) => {
@@ -361,7 +382,8 @@ impl<B: Browser> Line<B> {
             let text = self.texts.get(&id).cloned();
             let text = text.unwrap_or_else(|| panic!("message {id} was offered but never kept"));
             let fates = self.fates.get(&id).map_or(&[][..], Vec::as_slice);
-            let again = self.numbered && fates == [Fate::Sent];
+            // Where it was numbered the server has said since that it has not come.
+            let again = fates == [Fate::Sent];
             assert!(fates.is_empty() || again, "message {id} was offered after it was settled");
             let text = if self.numbered { with_number(&text, id + 1) } else { text };
             if !self.browser.write(self.now, socket, Some(id), &text) {

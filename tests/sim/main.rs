@@ -24,6 +24,8 @@ mod json_rpc;
 mod liveness;
 /// What becomes of messages.
 mod messages;
+/// Runs decoded from bytes, many seeds: the reference model.
+mod model;
 /// OpenClaw beyond its page.
 mod openclaw;
 /// OpenClaw gateways that answer what they like, many seeds.

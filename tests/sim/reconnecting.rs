@@ -207,7 +207,7 @@ fn a_server_that_turns_everybody_away_gets_no_denser_a_crowd() {
         let wait = world.line.client.next_attempt().expect("a wait").as_millis() - world.now();
         world.run(wait);
         let socket = world.dials().len() as u32;
-        world.line.closed(SocketId(socket), 1013, "", true);
+        world.end(socket, 1013, true);
         assert!((50_000..55_000).contains(&wait_of(&world)), "turn {turn}: {}", wait_of(&world));
     }
 }

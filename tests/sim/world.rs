@@ -4,11 +4,13 @@
 //! kernel has taken is lost without a trace when the socket dies; what the browser still held is known. The path delays,
 //! keeps the order, and can stall, be cut, or be half gone.
 
-use crate::gateway::{Gateway, Greet};
-use crate::line::{Ask, Browser, Line, Seen};
+mod browser;
+
+use crate::gateway::{Gateway, Word};
+use crate::invariants::{Ledger, check_stale, check_step};
+use crate::line::{Ask, Line, Seen};
 use moorline::Signal;
 use moorline::backoff::Chance;
-use moorline::error::Fault;
 use moorline::outbox::{Delivery, Fate};
 use moorline::session::{Snapshot, Stored};
 use moorline::wire::SocketId;
@@ -17,6 +19,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long a browser waits for the other end's close frame.
 const CLOSING_MS: u64 = 30_000;
+/// So many numbers a page that keeps its messages has written down ahead.
+const RESERVED: u32 = 64;
+/// No page opens more.
+const SOCKETS_OF_A_PAGE: u32 = 1_000_000;
 
 enum Happening {
     /// The other end has accepted, or has not.
@@ -30,9 +36,11 @@ enum Happening {
     Goodbye(u32),
     /// The gateway's close frame, or the end of the path, arrives at the browser.
     Ended(u32, u16, bool),
-    /// The gateway has waited long enough for a token.
+    /// The gateway has waited long enough: for a token, or for more to acknowledge.
     Waited(u32),
     Provided(u32),
+    /// The gateway closes a connection that it has said it would.
+    Closes(u32, u16),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,6 +77,8 @@ pub struct Plan {
     pub latency: (u64, u64),
     /// Nothing moves in either direction.
     pub stalled: bool,
+    /// Nothing moves on the sockets up to this one.
+    stalled_to: u32,
     /// No connection can be made.
     pub refuses: bool,
     /// How many bytes the kernel takes before the browser has to hold them.
@@ -103,6 +113,16 @@ pub struct Net {
     /// Messages that the browser held when their socket ended: these may be written again.
     pub returned: BTreeSet<u32>,
     pub written: Vec<u32>,
+    /// Which of the pages that share a gateway this is.
+    pub page: u32,
+    /// The stream of a page that keeps its messages.
+    stream: Option<String>,
+    /// What must hold, and what it is judged by.
+    pub ledger: Ledger,
+    /// So many sockets were those of pages that are gone: the client's own numbers begin behind them.
+    gone: u32,
+    /// A timer that was set before the clock jumped, and when it rings.
+    late: Option<(u64, u64)>,
     sockets: BTreeMap<u32, Socket>,
     happenings: BTreeMap<(u64, u64), Happening>,
     /// Arrivals that a stalled path keeps.
@@ -122,27 +142,7 @@ impl World {
     }
 
     pub fn seeded(options: &str, gateway: Gateway, seed: u64) -> Self {
-        let net = Net {
-            plan: Plan {
-                latency: (20, 20),
-                stalled: false,
-                refuses: false,
-                kernel: 1 << 20,
-                takes: None,
-                provider: Provider::None,
-            },
-            gateway,
-            storage: Storage::Empty,
-            saved: None,
-            reactions: Vec::new(),
-            returned: BTreeSet::new(),
-            written: Vec::new(),
-            sockets: BTreeMap::new(),
-            happenings: BTreeMap::new(),
-            held: Vec::new(),
-            sequence: 0,
-            chance: Chance::new(seed),
-        };
+        let net = Net::new(options, gateway, seed);
         Self { line: Line::new(options, seed, net) }
     }
 
@@ -174,7 +174,10 @@ impl World {
     }
 
     pub fn connect(&mut self) {
+        check_step(&mut self.line);
+        self.net().ledger.page_connects();
         self.line.ask(Ask::Connect).expect("connect is always legal");
+        check_step(&mut self.line);
     }
 
     pub fn disconnect(&mut self) {
@@ -192,8 +195,22 @@ impl World {
         id
     }
 
+    /// The page wants another connection in place of the one there is.
+    pub fn renew(&mut self) {
+        check_step(&mut self.line);
+        self.net().ledger.page_connects();
+        self.line.renew();
+        check_step(&mut self.line);
+    }
+
     pub fn signal(&mut self, signal: Signal) {
+        check_step(&mut self.line);
+        self.net().ledger.hurry();
+        if signal != Signal::Offline {
+            self.net().ledger.page_was_away();
+        }
         self.line.signal(signal);
+        check_step(&mut self.line);
     }
 
     /// The page's reaction to the next event of that name.
@@ -203,11 +220,15 @@ impl World {
     }
 
     pub fn gateway_says(&mut self, frame: &Value) {
+        self.gateway_says_text(&frame.to_string());
+    }
+
+    pub fn gateway_says_text(&mut self, text: &str) {
         let now = self.now();
         let net = self.net();
         let connections: Vec<u32> = net.open_sockets().collect();
         for socket in connections {
-            net.say(now, socket, frame.to_string());
+            net.say(now, socket, text.into());
         }
     }
 
@@ -217,10 +238,7 @@ impl World {
         let net = self.net();
         let connections: Vec<u32> = net.open_sockets().collect();
         for socket in connections {
-            let clean = code != 1006;
-            net.sockets.entry(socket).and_modify(|socket| socket.ending = true);
-            let arrival = net.arrival(now, socket, false);
-            net.plan_at(arrival, Happening::Ended(socket, code, clean));
+            net.gateway_ends(now, socket, code);
         }
     }
 
@@ -230,18 +248,17 @@ impl World {
         let net = self.net();
         let all: Vec<u32> = net.sockets.keys().copied().filter(|id| net.stage(*id) == Stage::Open).collect();
         for socket in all {
-            net.forget_arrivals(socket);
-            net.gateway.gone(socket);
-            net.plan_at(now, Happening::Ended(socket, 1006, false));
+            net.cut(now, socket);
         }
     }
 
     /// The gateway's side of every connection is gone; the browser does not know.
     pub fn lose_the_other_end(&mut self) {
         let net = self.net();
+        let page = net.page;
         for (id, socket) in net.sockets.iter_mut().filter(|(_, socket)| socket.stage == Stage::Open && !socket.ending) {
             socket.half_open = true;
-            net.gateway.gone(*id);
+            net.gateway.gone(page * SOCKETS_OF_A_PAGE + id);
         }
     }
 
@@ -249,10 +266,17 @@ impl World {
         self.net().plan.stalled = true;
     }
 
+    /// As `stall`, for the sockets that there are: the next one finds another way.
+    pub fn stall_old(&mut self) {
+        let newest = self.net().sockets.keys().next_back().copied();
+        self.net().plan.stalled_to = newest.unwrap_or(0);
+    }
+
     pub fn heal(&mut self) {
         let now = self.now();
         let net = self.net();
         net.plan.stalled = false;
+        net.plan.stalled_to = 0;
         for happening in std::mem::take(&mut net.held) {
             net.plan_at(now, happening);
         }
@@ -267,17 +291,114 @@ impl World {
         self.run_with(end, true);
     }
 
+    /// When the page's timer rings: where it was set before the clock jumped, later than the client wanted.
+    fn rings_at(&mut self) -> Option<u64> {
+        let due = self.line.due?;
+        match self.net().late {
+            Some((set_for, rings)) if set_for == due => Some(rings),
+            _ => Some(due),
+        }
+    }
+
+    /// The clock jumps ahead, and nothing else does.
+    pub fn jump(&mut self, millis: u64) {
+        let due = self.line.due;
+        let net = self.net();
+        net.ledger.timers_stand_still(millis);
+        net.late = due.map(|due| (due, due.saturating_add(millis)));
+        let happenings = std::mem::take(&mut net.happenings);
+        net.happenings = happenings.into_iter().map(|((at, order), what)| ((at + millis, order), what)).collect();
+        for socket in net.sockets.values_mut() {
+            socket.upward += millis;
+            socket.downward += millis;
+        }
+        self.line.now += millis;
+    }
+
+    /// The page goes away, and with it all that only it knew; another takes its place. What is on its way goes on. After a
+    /// crash nobody tells the gateway.
+    /// `keeps`: it keeps its messages under that name, or under the one that they have.
+    pub fn turn_page(&mut self, options: &str, seed: u64, crash: bool, keeps: Option<String>) {
+        check_step(&mut self.line);
+        let now = self.now();
+        let ledger = &self.line.browser.ledger;
+        let texts = self.line.texts().iter().filter(|(id, _)| ledger.is_open(**id));
+        let texts: Vec<(u32, String)> = texts.map(|(id, text)| (*id, text.clone())).collect();
+        let (tried, end) = (ledger.tried(), self.line.next_message + RESERVED);
+        let mut net = std::mem::replace(self.net(), Net::new(options, Gateway::default(), seed));
+        let page_bound = |happening: &Happening| {
+            matches!(
+                happening,
+                Happening::Dialled(_) | Happening::Downward(..) | Happening::Ended(..) | Happening::Provided(_)
+            )
+        };
+        net.happenings.retain(|_, happening| !page_bound(happening));
+        net.held.retain(|happening| !page_bound(happening));
+        let ids: Vec<u32> = net.sockets.keys().copied().collect();
+        for id in ids {
+            if matches!(net.stage(id), Stage::Open | Stage::Closing) && !crash {
+                let arrival = net.arrival(now, id, true);
+                net.plan_at(arrival, Happening::Goodbye(id));
+            }
+            net.gone = id;
+            if let Some(socket) = net.sockets.get_mut(&id) {
+                socket.stage = Stage::Closed;
+                socket.live = false;
+                socket.buffer.clear();
+            }
+        }
+        net.storage = match net.saved.clone() {
+            Some(Snapshot { token, client_id, cursor }) => {
+                Storage::Holds(Stored { token: Some(token), client_id, age_ms: Some(1.0), cursor })
+            }
+            None => Storage::Empty,
+        };
+        net.ledger = Ledger::new(options);
+        // These have been judged, by what the page that is gone knew.
+        net.gateway.doubled.clear();
+        net.reactions.clear();
+        net.returned.clear();
+        net.written.clear();
+        net.late = None;
+        self.line = Line::new(options, seed, net);
+        self.line.now = now;
+        let Some(name) = keeps else {
+            return;
+        };
+        let Some((base, _)) = texts.first() else {
+            self.keep_messages(&name);
+            return;
+        };
+        let stream = self.net().stream.clone().unwrap_or(name);
+        let tried = tried.max(*base);
+        self.net().ledger.adopts(*base, tried, &texts, end);
+        self.line.adopt(&stream, *base, tried);
+        for (id, text) in texts {
+            self.line.skip(id - self.line.next_message);
+            self.line.keep(text, None);
+        }
+        self.line.skip(end - self.line.next_message);
+    }
+
+    /// The page keeps its messages, from the first, in a stream of that name.
+    pub fn keep_messages(&mut self, stream: &str) {
+        self.net().stream = Some(stream.into());
+        self.line.adopt(stream, 0, 0);
+    }
+
     /// Lets time pass as for a page whose timers do not run: the network goes on, the page's timer rings at the end.
     pub fn run_throttled(&mut self, millis: u64) {
         let end = self.now() + millis;
+        self.net().ledger.timers_stand_still(millis);
         self.run_with(end, false);
         self.line.ring();
+        check_step(&mut self.line);
     }
 
     fn run_with(&mut self, end: u64, timer_runs: bool) {
         let mut same_time = 0;
         loop {
-            let due = if timer_runs { self.line.due } else { None };
+            let due = if timer_runs { self.rings_at() } else { None };
             let happens = self.net().happenings.keys().next().map(|key| key.0);
             let next = [due, happens].into_iter().flatten().min();
             let Some(at) = next.filter(|at| *at <= end) else {
@@ -288,15 +409,29 @@ impl World {
             self.line.now = at.max(self.line.now);
             if due == Some(at) {
                 let before = self.line.due;
+                self.net().late = None;
                 self.line.ring();
                 // A timer that is set again for the moment at which it rang would ring for ever.
                 assert!(self.line.due != before || same_time < 20, "the timer makes no progress");
             } else {
                 self.happen();
             }
-            crate::invariants::check_step(&self.line);
+            check_step(&mut self.line);
         }
         self.line.now = end;
+    }
+
+    /// A socket speaks. One that counts no more must not change anything, and one of a page that is gone has no listener.
+    fn socket_says(&mut self, id: u32, tell: impl FnOnce(&mut Line<Net>, SocketId)) {
+        check_step(&mut self.line);
+        let Some(id) = id.checked_sub(self.net().gone).filter(|id| *id > 0) else {
+            return;
+        };
+        if self.net().ledger.is_stale(id) {
+            check_stale(&mut self.line, |line| tell(line, SocketId(id)));
+        } else {
+            tell(&mut self.line, SocketId(id));
+        }
     }
 
     fn happen(&mut self) {
@@ -304,7 +439,9 @@ impl World {
         let Some((_, happening)) = self.net().happenings.pop_first() else {
             return;
         };
-        if self.net().plan.stalled && happening.is_an_arrival() {
+        let plan = &self.net().plan;
+        let old = happening.socket().is_some_and(|socket| socket <= plan.stalled_to);
+        if (plan.stalled || old) && happening.is_an_arrival() {
             self.net().held.push(happening);
             return;
         }
@@ -317,12 +454,13 @@ impl World {
                     return;
                 }
                 self.net().set_stage(id, Stage::Open);
-                let words = self.net().gateway.accept(id);
-                if let Greet::After(wait) = self.net().gateway.greet {
-                    self.net().plan_at(now + wait, Happening::Waited(id));
-                }
-                self.line.opened(SocketId(id));
-                self.net().say_all(now, id, words);
+                let connection = self.net().connection(id);
+                self.net().gateway.accept(connection);
+                self.socket_says(id, |line, id| {
+                    line.browser.ledger.opens(id.0);
+                    line.opened(id);
+                });
+                self.net().carry(now);
             }
             Happening::Pump(id) => self.net().pump(now, id),
             Happening::Upward(id, bytes, text) => {
@@ -337,28 +475,40 @@ impl World {
                 socket.kernel = socket.kernel.saturating_sub(bytes);
                 net.plan_at(now, Happening::Pump(id));
                 if let Some(text) = text {
-                    let words = net.gateway.read(id, &text);
-                    net.say_all(now, id, words);
+                    let connection = net.connection(id);
+                    net.gateway.read(connection, &text);
+                    net.carry(now);
                 }
             }
             Happening::Downward(id, text) => {
                 if matches!(self.net().stage(id), Stage::Open | Stage::Closing) {
-                    self.line.received(SocketId(id), &text);
+                    self.socket_says(id, |line, id| {
+                        line.browser.ledger.arrives(id.0, &text);
+                        line.received(id, &text);
+                    });
                 }
             }
             Happening::Goodbye(id) => {
-                self.net().gateway.gone(id);
+                let connection = self.net().connection(id);
+                self.net().gateway.gone(connection);
                 if !self.net().is_half_open(id) {
                     let arrival = self.net().arrival(now, id, false);
                     self.net().plan_at(arrival, Happening::Ended(id, 1000, true));
                 }
             }
             Happening::Ended(id, code, clean) => self.end(id, code, clean),
+            Happening::Closes(id, code) => {
+                if self.net().stage(id) == Stage::Open && !self.net().is_half_open(id) {
+                    self.net().gateway_ends(now, id, code);
+                }
+            }
             Happening::Waited(id) => {
-                let words = self.net().gateway.waited(id);
-                self.net().say_all(now, id, words);
+                let connection = self.net().connection(id);
+                self.net().gateway.waited(connection);
+                self.net().carry(now);
             }
             Happening::Provided(ticket) => {
+                check_step(&mut self.line);
                 let fails = self.net().plan.provider == Provider::Fails;
                 self.line.obey(moorline::Input::Resolved { ticket, answer: if fails { Err(()) } else { Ok(None) } });
             }
@@ -366,13 +516,16 @@ impl World {
     }
 
     /// The browser's `close` event.
-    fn end(&mut self, id: u32, code: u16, clean: bool) {
+    pub fn end(&mut self, id: u32, code: u16, clean: bool) {
         if self.net().stage(id) == Stage::Closed {
             return;
         }
         self.net().set_stage(id, Stage::Closed);
         self.net().give_back(id);
-        self.line.closed(SocketId(id), code, "", clean);
+        self.socket_says(id, |line, id| {
+            line.browser.ledger.ends(id.0);
+            line.closed(id, code, "", clean);
+        });
         let net = self.net();
         if let Some(socket) = net.sockets.get_mut(&id) {
             socket.live = false;
@@ -435,6 +588,36 @@ pub fn chat(text: &str) -> String {
 }
 
 impl Net {
+    fn new(options: &str, gateway: Gateway, seed: u64) -> Self {
+        Self {
+            plan: Plan {
+                latency: (20, 20),
+                stalled: false,
+                stalled_to: 0,
+                refuses: false,
+                kernel: 1 << 20,
+                takes: None,
+                provider: Provider::None,
+            },
+            gateway,
+            storage: Storage::Empty,
+            saved: None,
+            reactions: Vec::new(),
+            returned: BTreeSet::new(),
+            written: Vec::new(),
+            page: 0,
+            stream: None,
+            gone: 0,
+            late: None,
+            ledger: Ledger::new(options),
+            sockets: BTreeMap::new(),
+            happenings: BTreeMap::new(),
+            held: Vec::new(),
+            sequence: 0,
+            chance: Chance::new(seed),
+        }
+    }
+
     /// Sockets that were opened, not told to close by the client, and not closed.
     pub fn live_sockets(&self) -> usize {
         self.sockets.values().filter(|socket| socket.live).count()
@@ -482,10 +665,43 @@ impl Net {
         }
     }
 
-    fn say_all(&mut self, now: u64, id: u32, words: Vec<String>) {
-        for text in words {
-            self.say(now, id, text);
+    /// The gateway's name for a connection: several pages may be on its line.
+    const fn connection(&self, socket: u32) -> u32 {
+        self.page * SOCKETS_OF_A_PAGE + socket
+    }
+
+    /// Carries what the gateway has to say to this page; the rest is for others to carry.
+    pub fn carry(&mut self, now: u64) {
+        for word in std::mem::take(&mut self.gateway.words) {
+            let (Word::Say(to, _) | Word::Close(to, ..) | Word::Cut(to) | Word::Wake(to, _)) = word;
+            if to / SOCKETS_OF_A_PAGE != self.page {
+                self.gateway.words.push(word);
+                continue;
+            }
+            let id = to % SOCKETS_OF_A_PAGE;
+            match word {
+                Word::Say(_, text) => self.say(now, id, text),
+                Word::Close(_, code, 0) => self.gateway_ends(now, id, code),
+                Word::Close(_, code, wait) => self.plan_at(now + wait, Happening::Closes(id, code)),
+                Word::Cut(_) => self.cut(now, id),
+                Word::Wake(_, wait) => self.plan_at(now + wait, Happening::Waited(id)),
+            }
         }
+    }
+
+    /// The gateway closes a connection, after all that was sent before.
+    fn gateway_ends(&mut self, now: u64, id: u32, code: u16) {
+        self.sockets.entry(id).and_modify(|socket| socket.ending = true);
+        let arrival = self.arrival(now, id, false);
+        self.plan_at(arrival, Happening::Ended(id, code, code != 1006));
+    }
+
+    /// A connection is cut: both ends know, and what is on the way is gone.
+    fn cut(&mut self, now: u64, id: u32) {
+        self.forget_arrivals(id);
+        let connection = self.connection(id);
+        self.gateway.gone(connection);
+        self.plan_at(now, Happening::Ended(id, 1006, false));
     }
 
     fn forget_arrivals(&mut self, id: u32) {
@@ -536,7 +752,7 @@ impl Happening {
             Self::Dialled(_) | Self::Upward(..) | Self::Downward(..) | Self::Goodbye(_) => true,
             // A reset arrives too, but who cuts a path has seen to that.
             Self::Ended(_, _, clean) => *clean,
-            Self::Pump(_) | Self::Waited(_) | Self::Provided(_) => false,
+            Self::Pump(_) | Self::Waited(_) | Self::Provided(_) | Self::Closes(..) => false,
         }
     }
 
@@ -548,95 +764,9 @@ impl Happening {
             | Self::Downward(id, _)
             | Self::Goodbye(id)
             | Self::Ended(id, ..)
+            | Self::Closes(id, _)
             | Self::Waited(id) => Some(*id),
             Self::Provided(_) => None,
         }
-    }
-}
-
-impl Browser for Net {
-    fn restore(&mut self, _now: u64) -> Option<Result<Option<Stored>, Fault>> {
-        match &self.storage {
-            Storage::Empty => Some(Ok(None)),
-            Storage::Holds(stored) => Some(Ok(Some(stored.clone()))),
-            Storage::Denied => Some(Err(Fault::StorageDenied)),
-            Storage::Silent => None,
-        }
-    }
-
-    fn resolve(&mut self, now: u64, ticket: u32) -> Option<Result<Option<String>, ()>> {
-        match self.plan.provider {
-            Provider::None => return Some(Ok(None)),
-            Provider::After(wait) => self.plan_at(now + wait, Happening::Provided(ticket)),
-            Provider::Fails => self.plan_at(now, Happening::Provided(ticket)),
-            Provider::Hangs => {}
-        }
-        None
-    }
-
-    fn open(&mut self, now: u64, socket: SocketId) {
-        let new = Socket {
-            stage: Stage::Dialling,
-            live: true,
-            half_open: false,
-            ending: false,
-            buffer: VecDeque::new(),
-            kernel: 0,
-            upward: 0,
-            downward: 0,
-        };
-        self.sockets.insert(socket.0, new);
-        let arrival = self.arrival(now, socket.0, false);
-        self.plan_at(arrival, Happening::Dialled(socket.0));
-    }
-
-    fn write(&mut self, now: u64, id: SocketId, message: Option<u32>, text: &str) -> bool {
-        if let (Some(takes), Some(_)) = (&mut self.plan.takes, message) {
-            if *takes == 0 {
-                return false;
-            }
-            *takes -= 1;
-        }
-        let Some(socket) = self.sockets.get_mut(&id.0) else {
-            return false;
-        };
-        if socket.stage != Stage::Open {
-            return false;
-        }
-        socket.buffer.push_back(Piece { id: message, text: text.into(), left: text.len() });
-        self.written.extend(message);
-        self.plan_at(now, Happening::Pump(id.0));
-        true
-    }
-
-    fn buffered(&self, socket: SocketId) -> f64 {
-        let held = self.sockets.get(&socket.0).map(|socket| &socket.buffer);
-        held.map_or(0, |buffer| buffer.iter().map(|piece| piece.left).sum()) as f64
-    }
-
-    fn close(&mut self, now: u64, id: SocketId) {
-        self.give_back(id.0);
-        let Some(socket) = self.sockets.get_mut(&id.0) else {
-            return;
-        };
-        socket.live = false;
-        match socket.stage {
-            Stage::Dialling => self.plan_at(now, Happening::Ended(id.0, 1006, false)),
-            Stage::Open => {
-                socket.stage = Stage::Closing;
-                self.plan_at(now, Happening::Pump(id.0));
-                self.plan_at(now + CLOSING_MS, Happening::Ended(id.0, 1006, false));
-            }
-            Stage::Closing | Stage::Closed => {}
-        }
-    }
-
-    fn persist(&mut self, _now: u64, snapshot: Option<&Snapshot>) {
-        self.saved = snapshot.cloned();
-    }
-
-    fn listen(&mut self, name: &str, _detail: &Value) -> Vec<Ask> {
-        let known = self.reactions.iter().position(|(event, _)| event == name);
-        known.map_or_else(Vec::new, |at| self.reactions.remove(at).1)
     }
 }
