@@ -228,7 +228,7 @@ function numberOf(frame) {
 
 // As text, for JSON keeps the last of two fields of one name; what is no object travels in one.
 function withNumber(text, number) {
-  if (text[0] !== "{") text = `{"$data":${text}}`;
+  if (text[0] !== "{" || /"\$(seq|data)"/.test(text)) text = `{"$data":${text}}`;
   return `${text.slice(0, -1)}${text === "{}" ? "" : ","}"$seq":${number >>> 0}}`;
 }
 

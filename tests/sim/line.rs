@@ -471,7 +471,8 @@ fn whole(number: f64) -> Value {
 
 /// As src/web/socket.js does it: in the text, last.
 fn with_number(text: &str, number: u32) -> String {
-    let object = if text.starts_with('{') { text.to_string() } else { format!("{{\"$data\":{text}}}") };
+    let plain = text.starts_with('{') && !text.contains("\"$seq\"") && !text.contains("\"$data\"");
+    let object = if plain { text.to_string() } else { format!("{{\"$data\":{text}}}") };
     let comma = if object == "{}" { "" } else { "," };
     format!("{}{comma}\"$seq\":{number}}}", &object[..object.len() - 1])
 }
