@@ -537,7 +537,7 @@ impl Gateway {
             }
             (Some(_), Some(seen)) => {
                 delivery["recovered"] = json!(false);
-                delivery["gap"] = json!({"from": seen + 1, "to": null, "reason": "epoch"});
+                delivery["gap"] = json!({"from": seen.saturating_add(1), "to": null, "reason": "epoch"});
                 delivery["to"] = json!(feed.newest);
             }
             _ => {

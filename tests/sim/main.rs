@@ -14,6 +14,8 @@ mod world;
 
 /// Action Cable beyond its page.
 mod action_cable;
+/// What a fuzzer feeds to the core, and its corpus.
+mod fuzzed;
 /// Crowds that lose their server at once.
 mod herd;
 /// Hermes beyond its page.

@@ -7,6 +7,7 @@ mod layers;
 mod names;
 mod package;
 mod project;
+mod prove;
 mod rails;
 mod run;
 mod serve;
@@ -38,6 +39,10 @@ cargo xtask <command>
   bench herd [--clients 1000000] [--seeds 1] [--readme README.md]
                                   simulate a million clients that lose their server at once: ours and the peers', by their own code
   bench loss [arguments]          measure what moorline and its peers lose, double and notice on a dead path, in headless Chromium
+  model [--steps 1000000 | --seed N]
+                                  run the reference model for so many steps, or one seed of it with all that is seen
+  fuzz <model|frames|snapshot> [--seconds 600]
+                                  feed the core what a fuzzer makes up; needs a nightly compiler
   soak [--minutes 10] [--seed N]  pages that send and listen while a seeded plan breaks paths, gateways and pages; counts everything
   pack                            make the npm tarball in target/
   setup                           set up all that any command needs, so that later ones need no network
@@ -134,6 +139,14 @@ fn command(words: &[OsString]) -> Result<Ending, Stop> {
                 _ => serve::bench(&Project::find()?, more)?,
             }
             Ok(Ending::Silent)
+        }
+        "model" => {
+            prove::model(&Project::find()?, rest)?;
+            Ok(Ending::Timed)
+        }
+        "fuzz" => {
+            prove::fuzz(&Project::find()?, rest)?;
+            Ok(Ending::Timed)
         }
         "soak" => {
             soak::soak(&Project::find()?, rest)?;

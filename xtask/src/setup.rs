@@ -15,6 +15,7 @@ use crate::{engines, rails};
 const TARGET: &str = "wasm32-unknown-unknown";
 /// The name that Debian's compiler gets in rustup.
 const LINK: &str = "debian-wasm";
+const CARGO_FUZZ: &str = "0.13.2";
 const WASM_PACK: &str = "0.15.1";
 /// The oldest Node that every npm tool runs on.
 const NODE: (u32, u32) = (20, 19);
@@ -284,6 +285,11 @@ pub fn bindgen(project: &Project) -> Result<PathBuf, Stop> {
 /// The folder that holds wasm-pack.
 pub fn wasm_pack(project: &Project) -> Result<PathBuf, Stop> {
     tool(project, "wasm-pack", WASM_PACK, &["wasm-pack"])
+}
+
+/// The folder that holds cargo-fuzz.
+pub fn cargo_fuzz(project: &Project) -> Result<PathBuf, Stop> {
+    tool(project, "cargo-fuzz", CARGO_FUZZ, &["cargo-fuzz"])
 }
 
 /// A command line tool of an exact version: from PATH, from the cache, or built into the cache.
