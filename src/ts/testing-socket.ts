@@ -31,26 +31,24 @@ const CLOSE_MS = 2000;
 /** One direction: what goes in comes out in order. */
 class Pipe {
   readonly #way: Way;
-  #items: { act: () => void; bytes: number }[] = [];
-  #due = 0;
+  #items: { act: () => void; bytes: number; isDue: boolean }[] = [];
 
   constructor(way: Way) {
     this.#way = way;
   }
 
   push(act: () => void, bytes = 0): void {
-    this.#items.push({ act, bytes });
+    const item = { act, bytes, isDue: false };
+    this.#items.push(item);
     setTimeout(() => {
-      this.#due++;
+      item.isDue = true;
       this.flow();
     }, this.#way.delayMs);
   }
 
   flow(): void {
-    while (this.#due > 0 && !this.#way.isHeld) {
-      this.#due--;
-      this.#items.shift()?.act();
-    }
+    // What is fast waits behind what is slow.
+    while (this.#items[0]?.isDue && !this.#way.isHeld) this.#items.shift()!.act();
   }
 
   /** What never left is taken back, from the end. */

@@ -272,6 +272,22 @@ test("what a black hole held of a socket that was given up counts no second time
   expect(taken).toEqual([0, 1, 2, 3, 4]);
 });
 
+test("what an older socket still brings is not taken: what was told as rejected stays so", async ({ kitPage }) => {
+  const [came, taken, statuses] = await moored(kitPage, async ({ clock, gateway, line }) => {
+    gateway.slow(60_000);
+    const receipts = [line.send({ type: "note", n: 0 }), line.send({ type: "note", n: 1 }, { delivery: "drop" })];
+    gateway.slow(0);
+    await clock.advance(40_000);
+    const statuses = receipts.map(({ status }) => status);
+    await clock.advance(60_000);
+    const notes = gateway.received.filter((frame) => (frame as { type?: string }).type === "note");
+    return [notes.map((frame) => (frame as { n?: number }).n), gateway.taken.map(({ n }) => n), [...statuses, ...receipts.map(({ status }) => status)]] as const;
+  });
+  expect(came).toEqual([0, 0, 1]);
+  expect(taken).toEqual([0]);
+  expect(statuses).toEqual(["acked", "rejected", "acked", "rejected"]);
+});
+
 test("a connection that moves loses nothing and is no loss", async ({ kitPage }) => {
   const [types, taken, here] = await moored(kitPage, async ({ clock, gateway, line, heard }) => {
     gateway.say({ type: "gateway-moving", withinMs: 0 });
