@@ -207,6 +207,8 @@ export class TestGateway {
     this.#isDown = true;
     if (code === null) this.reset();
     else this.close(code);
+    // From here on it neither takes nor feeds.
+    for (const open of this.#open) open.isFenced = true;
     if (forget) {
       this.#epochs++;
       for (const session of this.#sessions.values()) Object.assign(session, { newest: 0, kept: [] });
@@ -258,21 +260,22 @@ export class TestGateway {
   }
 
   #heard(connection: Connection, data: string | ArrayBuffer): void {
-    let frame: TestFrame | undefined;
+    let said: unknown = data;
     try {
-      frame = typeof data === "string" ? (JSON.parse(data) as TestFrame) : undefined;
+      if (typeof data === "string") said = JSON.parse(data);
     } catch {
       // Text is a message too.
     }
-    this.received.push(frame ?? data);
-    const { type } = frame ?? {};
+    this.received.push(said);
+    // So is what is no object.
+    const frame = (typeof said === "object" && said && !Array.isArray(said) && !(said instanceof ArrayBuffer) ? said : { $data: said }) as TestFrame;
     const { delivery, ping } = this.#options;
-    if (type === "session-resume") this.#resume(connection, frame!);
-    else if (type === "delivery-open" && delivery) this.#fence(connection, frame!["stream"]);
-    else if (type === "ping" && ping) {
+    if (frame.type === "session-resume") this.#resume(connection, frame);
+    else if (frame.type === "delivery-open" && delivery) this.#fence(connection, frame["stream"]);
+    else if (frame.type === "ping" && ping) {
       if (this.#acks === "sent") connection.acknowledge();
-      connection.tell({ type: "pong", n: frame!["n"] });
-    } else if (type !== "delivery-ack" || !delivery) this.#take(connection, frame ?? { $data: data });
+      connection.tell({ type: "pong", n: frame["n"] });
+    } else if (frame.type !== "delivery-ack" || !delivery) this.#take(connection, frame);
   }
 
   #resume(connection: Connection, { token, stream, epoch, seen }: TestFrame): void {
@@ -283,12 +286,14 @@ export class TestGateway {
     }
     connection.session = session;
     const { clientId, newest, kept, streams } = session;
-    if (!this.#options.delivery) {
-      connection.tell({ type: "session-resumed", clientId });
+    const { delivery, ping } = this.#options;
+    if (!delivery) {
+      // A gateway without announcements has the greeting alone.
+      connection.tell(ping ? { type: "session-resumed", clientId } : { type: "session-init", token, clientId });
       return this.#ready(connection);
     }
-    const old = this.#fence(connection, stream);
     const taken = typeof stream === "string" ? streams.get(stream) : undefined;
+    const old = this.#fence(connection, stream);
     const isOurs = epoch === this.epoch && typeof seen === "number" && seen <= newest;
     const cursor = isOurs ? (seen as number) : newest;
     const missed = kept.filter(({ seq }) => seq > cursor);
@@ -320,8 +325,7 @@ export class TestGateway {
   #take(connection: Connection, { $seq, ...rest }: TestFrame): void {
     const { session, stream } = connection;
     const isNumbered = typeof $seq === "number" && stream !== undefined && session !== undefined;
-    // The stream goes on over another connection, or on this one before the session was forgotten.
-    if (isNumbered && (connection.isFenced || this.#sessions.get(session.token) !== session)) return;
+    if (isNumbered && connection.isFenced) return;
     const isNews = !isNumbered || $seq > (session.streams.get(stream) ?? 0);
     if (isNews) {
       const message = "$data" in rest ? (rest["$data"] as TestFrame) : rest;

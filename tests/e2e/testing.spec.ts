@@ -288,6 +288,56 @@ test("what an older socket still brings is not taken: what was told as rejected 
   expect(statuses).toEqual(["acked", "rejected", "acked", "rejected"]);
 });
 
+test("the kit's gateway says what the protocol's page says, to whoever speaks it", async ({ kitPage }) => {
+  const said = await kitPage.evaluate(async () => {
+    const clock = kit.virtualClock();
+    const gateway = kit.testGateway({ window: 8 }).install();
+    const talk = async (...frames: object[]) => {
+      const socket = new WebSocket("wss://gateway.test/");
+      const heard: any[] = [];
+      socket.onmessage = ({ data }) => heard.push(JSON.parse(data));
+      socket.onclose = ({ code }) => heard.push(code);
+      await clock.until(() => socket.readyState === 1);
+      for (const frame of frames) socket.send(JSON.stringify(frame));
+      await clock.advance(200);
+      return { socket, heard };
+    };
+    const { heard: first } = await talk();
+    const { token } = first[1];
+    gateway.feed({ type: "chat", text: "one" });
+    await clock.advance(1);
+    const { heard: second } = await talk({ type: "session-resume", token }, { type: "delivery-open", stream: "s" }, { type: "a", $seq: 1 }, { type: "a", $seq: 1 }, { $data: [1], $seq: 4 }, { type: "ping", n: 7 });
+    const { heard: third } = await talk({ type: "session-resume", token, stream: "s", epoch: gateway.epoch, seen: 0 }, { type: "a", $seq: 4 });
+    const { heard: refused } = await talk({ type: "session-resume", token: "another" });
+    const taken = gateway.taken;
+    const plain = await talk({ type: "plain", $seq: 9 }, [2], 5 as never, null as never);
+    const { heard: unknown } = await talk({ type: "session-resume", token, stream: "never heard of", epoch: gateway.epoch, seen: 1 });
+    gateway.uninstall();
+    clock.uninstall();
+    return { first, second, third, refused, taken, plain: plain.heard.length, unknown };
+  });
+  const offer = { type: "gateway-offer", ping: true, delivery: { epoch: "epoch-1", window: 8 } };
+  const greeting = { type: "session-init", token: "token-1", clientId: "client-1", seq: 0 };
+  expect(said.first).toEqual([offer, greeting, { type: "chat", text: "one", $seq: 1 }]);
+  expect(said.second).toEqual([
+    offer,
+    { type: "session-resumed", clientId: "client-1", delivery: { epoch: "epoch-1", recovered: true, from: 2, to: 1 } },
+    { type: "delivery-ack", seq: 4 },
+    { type: "pong", n: 7 },
+    1000,
+  ]);
+  expect(said.third).toEqual([
+    offer,
+    { type: "session-resumed", clientId: "client-1", delivery: { epoch: "epoch-1", taken: 4, recovered: true, from: 1, to: 1 } },
+    { type: "chat", text: "one", $seq: 1 },
+    { type: "delivery-ack", seq: 4 },
+  ]);
+  expect(said.refused).toEqual([offer, { type: "session-refused", reason: "unknown" }, { ...greeting, token: "token-2", clientId: "client-2" }]);
+  expect(said.taken).toEqual([{ type: "a" }, [1], { type: "plain" }, [2], 5, null]);
+  expect(said.plain).toBe(2);
+  expect(said.unknown[1].delivery).toEqual({ epoch: "epoch-1", recovered: true, from: 2, to: 1 });
+});
+
 test("a connection that moves loses nothing and is no loss", async ({ kitPage }) => {
   const [types, taken, here] = await moored(kitPage, async ({ clock, gateway, line, heard }) => {
     gateway.say({ type: "gateway-moving", withinMs: 0 });
