@@ -52,7 +52,7 @@ export type TestHandler = (frame: TestFrame, connection: TestConnection) => void
 export class TestGateway {
   /** Every frame and text that came in, as it came. */
   received: unknown[] = [];
-  /** The page's own messages, each when it was taken, without its number. */
+  /** The page's own messages, each when it was taken, without its number; texts and bytes as well, if it sends such. */
   taken: TestFrame[] = [];
   readonly #options: Required<TestGatewayOptions>;
   readonly #way: Way = { delayMs: 0, isHeld: false, links: new Set() };
@@ -267,22 +267,24 @@ export class TestGateway {
       // Text is a message too.
     }
     this.received.push(said);
-    // So is what is no object.
-    const frame = (typeof said === "object" && said && !Array.isArray(said) && !(said instanceof ArrayBuffer) ? said : { $data: said }) as TestFrame;
+    const frame = (said ?? {}) as TestFrame;
     const { delivery, ping } = this.#options;
     if (frame.type === "session-resume") this.#resume(connection, frame);
     else if (frame.type === "delivery-open" && delivery) this.#fence(connection, frame["stream"]);
     else if (frame.type === "ping" && ping) {
       if (this.#acks === "sent") connection.acknowledge();
       connection.tell({ type: "pong", n: frame["n"] });
-    } else if (frame.type !== "delivery-ack" || !delivery) this.#take(connection, frame);
+    } else if (frame.type !== "delivery-ack" || !delivery) this.#take(connection, said);
   }
 
   #resume(connection: Connection, { token, stream, epoch, seen }: TestFrame): void {
     const session = typeof token === "string" ? this.#sessions.get(token) : undefined;
     if (!session) {
       connection.tell({ type: "session-refused", reason: "unknown" });
-      return this.#greet(connection);
+      this.#greet(connection);
+      // The stream goes on in the session that follows.
+      if (this.#options.delivery) this.#fence(connection, stream);
+      return;
     }
     connection.session = session;
     const { clientId, newest, kept, streams } = session;
@@ -292,7 +294,8 @@ export class TestGateway {
       connection.tell(ping ? { type: "session-resumed", clientId } : { type: "session-init", token, clientId });
       return this.#ready(connection);
     }
-    const taken = typeof stream === "string" ? streams.get(stream) : undefined;
+    // Streams are forgotten with their session, so of one that is not known nothing was taken.
+    const taken = typeof stream === "string" ? (streams.get(stream) ?? 0) : undefined;
     const old = this.#fence(connection, stream);
     const isOurs = epoch === this.epoch && typeof seen === "number" && seen <= newest;
     const cursor = isOurs ? (seen as number) : newest;
@@ -322,13 +325,14 @@ export class TestGateway {
     return old;
   }
 
-  #take(connection: Connection, { $seq, ...rest }: TestFrame): void {
+  #take(connection: Connection, said: unknown): void {
     const { session, stream } = connection;
+    const { $seq, ...rest } = (said ?? {}) as TestFrame;
     const isNumbered = typeof $seq === "number" && stream !== undefined && session !== undefined;
     if (isNumbered && connection.isFenced) return;
     const isNews = !isNumbered || $seq > (session.streams.get(stream) ?? 0);
     if (isNews) {
-      const message = "$data" in rest ? (rest["$data"] as TestFrame) : rest;
+      const message = (!isNumbered ? said : "$data" in rest ? rest["$data"] : rest) as TestFrame;
       this.taken.push(message);
       if (isNumbered) session.streams.set(stream, $seq);
       this.#handle(String(message?.type), message, connection);

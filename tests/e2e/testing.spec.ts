@@ -308,7 +308,7 @@ test("the kit's gateway says what the protocol's page says, to whoever speaks it
     await clock.advance(1);
     const { heard: second } = await talk({ type: "session-resume", token }, { type: "delivery-open", stream: "s" }, { type: "a", $seq: 1 }, { type: "a", $seq: 1 }, { $data: [1], $seq: 4 }, { type: "ping", n: 7 });
     const { heard: third } = await talk({ type: "session-resume", token, stream: "s", epoch: gateway.epoch, seen: 0 }, { type: "a", $seq: 4 });
-    const { heard: refused } = await talk({ type: "session-resume", token: "another" });
+    const { heard: refused } = await talk({ type: "session-resume", token: "another", stream: "s" }, { type: "a", $seq: 2 });
     const taken = gateway.taken;
     const plain = await talk({ type: "plain", $seq: 9 }, [2], 5 as never, null as never);
     const { heard: unknown } = await talk({ type: "session-resume", token, stream: "never heard of", epoch: gateway.epoch, seen: 1 });
@@ -332,10 +332,22 @@ test("the kit's gateway says what the protocol's page says, to whoever speaks it
     { type: "chat", text: "one", $seq: 1 },
     { type: "delivery-ack", seq: 4 },
   ]);
-  expect(said.refused).toEqual([offer, { type: "session-refused", reason: "unknown" }, { ...greeting, token: "token-2", clientId: "client-2" }]);
-  expect(said.taken).toEqual([{ type: "a" }, [1], { type: "plain" }, [2], 5, null]);
+  expect(said.refused).toEqual([offer, { type: "session-refused", reason: "unknown" }, { ...greeting, token: "token-2", clientId: "client-2" }, { type: "delivery-ack", seq: 2 }]);
+  expect(said.taken).toEqual([{ type: "a" }, [1], { type: "a" }, { type: "plain", $seq: 9 }, [2], 5, null]);
   expect(said.plain).toBe(2);
-  expect(said.unknown[1].delivery).toEqual({ epoch: "epoch-1", recovered: true, from: 2, to: 1 });
+  expect(said.unknown[1].delivery).toEqual({ epoch: "epoch-1", taken: 0, recovered: true, from: 2, to: 1 });
+});
+
+test("after a gateway forgot everything the line goes on in another session, and is acknowledged there", async ({ kitPage }) => {
+  const [status, refused, clientId] = await moored(kitPage, async ({ clock, gateway, line }) => {
+    await clock.advance(1000);
+    gateway.restart({ forget: true, code: null });
+    await clock.until(() => line.state === "connected" && gateway.connections.length === 1);
+    const receipt = line.send({ type: "note" });
+    await clock.advance(1000);
+    return [receipt.status, gateway.received.filter((frame) => (frame as { type?: string }).type === "session-resume").length, gateway.connections[0]!.clientId] as const;
+  });
+  expect([status, refused, clientId]).toEqual(["acked", 1, "client-2"]);
 });
 
 test("a connection that moves loses nothing and is no loss", async ({ kitPage }) => {
