@@ -12,7 +12,6 @@ import type { LineEventMap, LineOptions, Options, SendOptions, Session, State, S
  */
 export type Abi = { open(given: Given): void };
 
-const STATES: State[] = ["idle", "connecting", "connected", "reconnecting", "closed"];
 /** The fate of what was not taken, as Rust numbers it. */
 const REJECTED = 5;
 const DELIVERY = ["queue", "drop", "latest"];
@@ -21,7 +20,8 @@ export abstract class Line<O extends LineOptions = Options> extends EventTarget 
   readonly #url: Url;
   readonly #options: LineOptions;
   #page: Page | undefined;
-  #early: { act: (page: Page) => unknown; refused?: ((error: MoorlineError) => void) | undefined }[] = [];
+  /** What was called before wasm was there, and who hears if it never is. */
+  #early: [act: (page: Page) => unknown, refused?: (error: MoorlineError) => void][] = [];
   #queued = 0;
   #failure: MoorlineError | undefined;
   #loading = false;
@@ -141,7 +141,7 @@ export abstract class Line<O extends LineOptions = Options> extends EventTarget 
   }
 
   get state(): State {
-    return this.#down ? "closed" : STATES[this.#page?.state ?? 0]!;
+    return this.#down ? "closed" : (this.#page?.state ?? "idle");
   }
 
   stats(): Stats {
@@ -205,7 +205,7 @@ export abstract class Line<O extends LineOptions = Options> extends EventTarget 
       act(this.#page);
       return;
     }
-    this.#early.push({ act, refused });
+    this.#early.push(refused ? [act, refused] : [act]);
     if (this.#loading) return;
     this.#loading = true;
     try {
@@ -222,7 +222,7 @@ export abstract class Line<O extends LineOptions = Options> extends EventTarget 
     const here = (page: Page) => {
       this.#page = page;
       // One of them may dispose of the line, which takes the rest away.
-      for (; this.#early.length; this.#early.shift()) this.#early[0]!.act(page);
+      for (; this.#early.length; this.#early.shift()) this.#early[0]![0](page);
     };
     open({ line: this, url: this.#url, options: this.#options, heard: this.#heard, ErrorType: MoorlineError, here });
   }
@@ -243,7 +243,7 @@ export abstract class Line<O extends LineOptions = Options> extends EventTarget 
 
   #fail(error: MoorlineError): void {
     this.#failure = error;
-    for (const { refused } of this.#early.splice(0)) refused?.(error);
+    for (const [, refused] of this.#early.splice(0)) refused?.(error);
   }
 }
 
@@ -257,7 +257,7 @@ export function stringify(frame: unknown): string {
     carriable(text === undefined ? carriable : frame);
     return text;
   } catch (cause) {
-    return refuse("send.unsupported", `JSON cannot carry: ${(cause as Error).message}`, cause);
+    return refuse("send.unsupported", `not JSON: ${(cause as Error).message}`, cause);
   }
 }
 

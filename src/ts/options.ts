@@ -64,7 +64,7 @@ function wrong(path: string, what: string): never {
 
 function checkUrl(url: string): void {
   // On a server there is no page to which a relative URL could refer; it is looked at again before each attempt.
-  const base = globalThis.location?.href ?? "ws://page.invalid";
+  const base = globalThis.location?.href ?? "ws://x";
   // A scheme that is not a WebSocket's, a fragment, or nothing at all. The value stays unsaid: it may hold a secret.
   if (typeof url !== "string" || /^\s*(?!wss?:)[a-z][a-z0-9+.-]*:|#|^$/i.test(url) || !URL.canParse(url, base))
     refuse("config.url", "no ws: or wss: URL");

@@ -10,13 +10,11 @@ const ACKED = 2;
 
 /** What the queue tells all receipts at once: a flush that touched each of thousands would spend most of its time on that. */
 interface Book {
-  /** Messages before this id that have no other fate have been sent. */
-  sentBefore: number;
-  /** Messages before this id that have no other fate have been acknowledged. */
-  ackedBefore: number;
+  /** Of a message that has no other fate: whether it was acknowledged, sent, or neither. */
+  fate(id: number): number;
   /** The gateway acknowledges. */
   numbered: boolean;
-  /** How many receipts somebody waits for. */
+  /** How many answers somebody waits for. */
   asked: number;
 }
 
@@ -25,8 +23,7 @@ export class Receipt {
   #id = 0;
   #settled = 0;
   #why: MoorlineError | undefined;
-  /** Whether each has been answered. */
-  #asked: (() => boolean)[] | undefined;
+  #asked = NOBODY;
 
   /** `sent` may still become `unknown`, if the socket that took it dies before anything shows that it got through. */
   get status(): ReceiptStatus {
@@ -47,43 +44,32 @@ export class Receipt {
   place(book: Book, id: number): void {
     this.#book = book;
     this.#id = id;
-    if (this.#asked) book.asked++;
+    book.asked += this.#asked.length;
   }
 
   /** @internal */
   settle(fate: number, why?: MoorlineError): void {
     this.#settled = fate;
     this.#why = why;
-    if (!this.#asked) return;
-    this.#asked = this.#asked.filter((answer) => !answer());
-    if (this.#asked.length) return;
-    this.#asked = undefined;
-    if (this.#book) this.#book.asked--;
+    if (this.#book) this.#book.asked -= this.#asked.length;
+    for (const tell of this.#asked) tell();
+    this.#asked = NOBODY;
   }
 
   get #fate(): number {
-    if (this.#settled > SENT) return this.#settled;
-    const before = (id: number | undefined) => id !== undefined && ((id - this.#id) | 0) > 0;
-    return before(this.#book?.ackedBefore) ? ACKED : before(this.#book?.sentBefore) ? SENT : this.#settled;
+    return this.#settled > SENT ? this.#settled : this.#book?.fate(this.#id) || this.#settled;
   }
 
-  #reaches(least: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const answer = () => {
-        const fate = this.#fate;
-        // There is more to come.
-        if (fate < least && fate === SENT && this.#book?.numbered) return false;
-        if (fate >= least && fate <= ACKED) {
-          resolve();
-          return true;
-        }
-        const code = `send.${fate === SENT ? "unacknowledged" : this.status}` as ErrorCode;
-        reject(this.#why ?? new MoorlineError(code, this.status));
-        return true;
-      };
-      if (this.#fate && answer()) return;
-      if (!this.#asked && this.#book) this.#book.asked++;
-      (this.#asked ??= []).push(answer);
-    });
+  async #reaches(least: number): Promise<void> {
+    let fate;
+    // Where the gateway acknowledges, there is more to come.
+    while (!(fate = this.#fate) || (fate < least && this.#book?.numbered))
+      await new Promise<void>((tell) => {
+        this.#asked = [...this.#asked, tell];
+        if (this.#book) this.#book.asked++;
+      });
+    if (fate < least || fate > ACKED) throw this.#why ?? new MoorlineError(`send.${fate === SENT ? "unacknowledged" : this.status}` as ErrorCode, this.status);
   }
 }
+
+const NOBODY: (() => void)[] = [];

@@ -3,7 +3,7 @@ import type * as Glue from "#abi/moorline.js";
 import type { MoorlineError } from "../ts/error.js";
 import type { Dialect } from "../ts/protocol.js";
 import type { Receipt } from "../ts/receipt.js";
-import type { LineOptions, Session, Url } from "../ts/types.js";
+import type { LineOptions, Session, State, Url } from "../ts/types.js";
 
 /** Whoever has a handle. `true` says that nothing more will come for it. */
 export interface Hearer {
@@ -26,7 +26,7 @@ export interface Given {
 
 export declare class Page {
   static open(glue: Pick<typeof Glue, "explain" | "open" | "received" | "text">, exports: Glue.InitOutput, given: Given): void;
-  readonly state: number;
+  readonly state: State;
   readonly events: {
     readonly dead: MoorlineError | undefined;
     readonly handles: Map<number, Hearer>;

@@ -47,7 +47,7 @@ export class Page {
   }
 
   get state() {
-    return this.rust.stat(COUNTED.length);
+    return STATES[this.rust.stat(COUNTED.length)];
   }
 
   clear() {
@@ -109,6 +109,9 @@ export class Page {
     queueMicrotask(() => rust.free());
   }
 }
+
+// As mod.rs numbers them.
+const STATES = ["idle", "connecting", "connected", "reconnecting", "closed"];
 
 // In the order of `stat` in mod.rs.
 const COUNTED = [

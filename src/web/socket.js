@@ -206,6 +206,12 @@ export class Socket {
     for (let at = start; at < end; at++) this.receipts[at]?.settle(fate);
   }
 
+  // Of a message that has no fate of its own.
+  fate(id) {
+    const before = (end) => ((end - id) | 0) > 0;
+    return before(this.ackedBefore) ? 2 : +before(this.sentBefore);
+  }
+
   release(before) {
     const count = (before - this.base) >>> 0;
     // Moving the arrays for every single message would cost more than keeping a few settled ones.

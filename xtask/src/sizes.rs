@@ -28,7 +28,7 @@ const FIGURES: [(&str, &str); 12] = [
 ];
 /// The most that a figure may ever be, whatever the golden file says.
 /// The eager one is partysocket's whole weight: 2.4 kB.
-const BUDGETS: [(&str, u64); 1] = [("eager", 2_444)];
+const BUDGETS: [(&str, u64); 1] = [("eager", 2_480)];
 /// What a figure is meant to be and is not yet: said each time, and held back by the golden file alone.
 const AIMS: [(&str, u64); 1] = [("default", 20_400)];
 /// The most that a protocol is meant to add to a page that uses it, over `moorline/inline`.
