@@ -59,9 +59,14 @@ impl Stored {
         if self.age_ms.is_some_and(|age| age > max_age_ms) {
             return Restored::Expired;
         }
-        let cursor = self.cursor.filter(|cursor| cursor.epoch.len() <= MAX_TOKEN_BYTES && cursor.seen >= 0.0);
+        let cursor = self.cursor.filter(|cursor| cursor.epoch.len() <= MAX_TOKEN_BYTES && is_number(cursor.seen));
         Restored::Usable(Snapshot { token, client_id: self.client_id, cursor })
     }
+}
+
+/// Whether a server may have counted to it: a whole number that a double tells from the next.
+fn is_number(seen: f64) -> bool {
+    seen <= 9_007_199_254_740_991.0 && seen as u64 as f64 == seen
 }
 
 #[cfg(test)]
@@ -78,6 +83,15 @@ mod tests {
         assert_eq!(stored("t", Some(1001.0)).judge(1000.0), Restored::Expired);
         assert!(matches!(stored("t", Some(-5e9)).judge(1000.0), Restored::Usable(_)));
         assert!(matches!(stored("t", None).judge(f64::INFINITY), Restored::Usable(_)));
+    }
+
+    #[test]
+    fn a_cursor_that_no_server_counted_to_is_none() {
+        for seen in [-1.0, 0.5, f64::NAN, f64::INFINITY, 1e17] {
+            let cursor = Some(Cursor { epoch: "e".into(), seen });
+            let found = Stored { cursor, ..stored("t", Some(0.0)) }.judge(f64::INFINITY);
+            assert!(matches!(found, Restored::Usable(Snapshot { cursor: None, .. })), "{seen}");
+        }
     }
 
     #[test]

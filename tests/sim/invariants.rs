@@ -183,7 +183,9 @@ impl Ledger {
 
     /// Whether a page that keeps its messages keeps this one, and the first that was never handed over.
     pub fn is_open(&self, id: u32) -> bool {
-        !self.fates.contains_key(&id) || self.may_return.contains(&id)
+        // Of one that went out without a number the next connection's `taken` says nothing.
+        let plain = self.sent.get(&id) == Some(&false);
+        !plain && (!self.fates.contains_key(&id) || self.may_return.contains(&id))
     }
 
     pub fn tried(&self) -> u32 {
