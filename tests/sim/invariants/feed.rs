@@ -88,7 +88,8 @@ impl FeedLedger {
 
     /// A marked frame arrives: whether the page has to hear of it, and whether it may.
     pub fn arrives(&mut self, frame: &Value) -> (bool, bool) {
-        let Some((feed, number)) = mark_of(frame) else {
+        // Where the offer came too late, numbers are a field like any other.
+        let Some((feed, number)) = mark_of(frame).filter(|_| self.offered.is_some()) else {
             return (true, true);
         };
         let newest = self.arrived.entry(feed.clone()).or_insert(0);
