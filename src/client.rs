@@ -508,7 +508,9 @@ impl Client {
         #[cfg(any(feature = "handles", not(target_arch = "wasm32")))]
         self.protocol.told_why(&reason);
         let of_protocol = self.leave_socket(now, code);
-        self.outbox.socket_lost(now, self.buffered, if clean { End::Theirs } else { End::Abrupt });
+        // A socket that we give up writes out what it holds all the same, if it can: only the server can tell.
+        let held = if own.is_some() && self.outbox.is_numbered() { 0.0 } else { self.buffered };
+        self.outbox.socket_lost(now, held, if clean { End::Theirs } else { End::Abrupt });
         self.tell_fates();
         let disposition = own.unwrap_or_else(|| self.disposition(code, of_protocol));
         let told = had_socket.then_some((reason, clean));
