@@ -20,6 +20,12 @@ export class Store {
     } catch (error) {
       this.refused = error;
     }
+    // Where a session is shared by tabs, how far each has heard is its own.
+    try {
+      this.tab = storage === "local" ? globalThis.sessionStorage : undefined;
+    } catch {
+      // Then it lies with the session.
+    }
     // A worker has no storage of this kind, and "memory" wants none.
     if (typeof this.storage?.getItem !== "function") this.storage = undefined;
   }
@@ -54,7 +60,8 @@ export class Store {
 
   hand(session) {
     if (session === null) return this.rust.tell(NOTHING_STORED);
-    const { token, clientId, savedAt, epoch, seen } = session;
+    const { token, clientId, savedAt } = session;
+    const { epoch, seen } = this.tab ? this.cursor(clientId) : session;
     const age = typeof savedAt === "number" ? Date.now() - savedAt : NaN;
     this.rust.say([token, clientId, seen >= 0 ? epoch : undefined], RESTORED, seen >>> 0, seen / 2 ** 32, age);
   }
@@ -67,7 +74,24 @@ export class Store {
   saveToken(token, clientId, epoch, seen) {
     // What the page has saved with the token stays with it.
     const own = this.session?.token === token ? this.session : undefined;
-    this.save({ ...own, token, clientId, ...(epoch === undefined ? undefined : { epoch, seen }) });
+    const cursor = epoch === undefined ? undefined : { epoch, seen };
+    try {
+      this.tab?.setItem(`${this.key}.cursor`, JSON.stringify({ clientId, ...cursor }));
+    } catch {
+      // The next page of this tab has none.
+    }
+    this.save({ ...own, token, clientId, ...(this.tab ? undefined : cursor) });
+  }
+
+  // Of the client that it was for, and of no other.
+  cursor(clientId) {
+    try {
+      const found = JSON.parse(this.tab.getItem(`${this.key}.cursor`));
+      if (found.clientId === clientId) return found;
+    } catch {
+      // None, or not ours.
+    }
+    return {};
   }
 
   clear() {

@@ -264,3 +264,27 @@ test("a plain gateway cannot say what was missed: the page is asked after each r
   await gateway.sendFrame({ type: "chat-message", text: "goes on" });
   expect(await next(page, "chat-message")).toMatchObject({ text: "goes on" });
 });
+
+test("each tab of a session has a cursor of its own: a new one does not say that nothing was missed", async ({ launch, open }) => {
+  const gateway = await launch("--delivery", "on");
+  const page = await open(gateway);
+  await moored(page);
+  const heard = async (tab: Page, text: string) =>
+    tab.evaluate((text) => rig.until(() => rig.log.some(({ detail }) => (detail as { text?: string })?.text === text), text), text);
+  for (const n of [0, 1, 2]) await gateway.feedFrame({ type: "chat-message", text: `${n}` });
+  await heard(page, "2");
+  // Until it has been said to the gateway, and stored.
+  await eventually(() => gateway.state(), ({ clients }) => clients.some(({ feed }) => feed.newest >= 3 && feed.kept === 0), "an acknowledgement");
+  const other = await open(gateway);
+  await other.evaluate(() => rig.listen("ws-resumed", "ws-gap"));
+  expect(await moored(other)).toMatchObject({ recovered: true });
+  await gateway.feedFrame({ type: "chat-message", text: "both" });
+  await Promise.all([heard(page, "both"), heard(other, "both")]);
+  expect(await details(other, "ws-resumed")).toEqual([]);
+  // The first goes on where it was.
+  await page.reload();
+  await page.waitForFunction(() => "rig" in globalThis);
+  await page.evaluate(() => rig.listen("ws-resumed", "ws-gap"));
+  await moored(page);
+  expect(await next(page, "ws-resumed")).toMatchObject({ from: expect.any(Number) });
+});
