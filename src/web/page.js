@@ -132,7 +132,8 @@ const COUNTED = [
 
 // What the waits are drawn from. A page that puts a seeded generator in place of Math.random has it the same for everybody: all
 // its visitors would wait in step.
-const seed = () => crypto.getRandomValues(new Uint32Array(2)).reduce((high, low) => high * 2 ** 21 + (low >>> 11));
+const seed = () =>
+  globalThis.crypto?.getRandomValues?.(new Uint32Array(2)).reduce((high, low) => high * 2 ** 21 + (low >>> 11)) ?? Math.random() * 2 ** 53;
 
 // Options by their paths, as Rust asks for them.
 function flat(options, prefix = "") {

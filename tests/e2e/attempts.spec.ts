@@ -168,7 +168,7 @@ test("a socket that opens and says nothing is replaced at the deadline", async (
   const gateway = await launch("--greet-wait-ms", "60000", "--offer", "off");
   const page = await open(gateway);
   const seen = sockets(page);
-  await page.evaluate(() => void rig.line({ connectTimeoutMs: 250 }));
+  await page.evaluate(() => void rig.line({ connectTimeoutMs: 2000 }));
   expect(await next(page, "ws-disconnected")).toMatchObject({ cause: "handshake-timeout", willReconnect: true });
   await gateway.post("config", { greetWaitMs: 10 });
   expect(await next(page, "ws-connected")).toMatchObject({ attempt: 1 });

@@ -131,7 +131,7 @@ test("each wait doubles up to its cap, with the documented default for what the 
 test("failures are forgiven after a stable connection, and not by one that merely opened", async ({ launch, open }) => {
   const gateway = await launch();
   const page = await open(gateway);
-  await moored(page, { reconnect: { stableMs: 250, baseDelayMs: 10 } });
+  await moored(page, { reconnect: { stableMs: 4000, baseDelayMs: 10 } });
   for (const attempt of [1, 2, 3]) {
     await gateway.post("close", { abrupt: true });
     expect(await next(page, "ws-reconnecting")).toMatchObject({ attempt });
